@@ -1,0 +1,1 @@
+"""Runs language models: a checkpoint in, tokens out. Knows nothing of HTTP."""

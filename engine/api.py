@@ -1,0 +1,289 @@
+"""The seam between gateway and engine: what each may say to the other.
+
+Data (msgspec structs) and Protocols only; no torch, no I/O. `engine.client` answers `Engine` with
+real processes; the gateway's tests answer it with a fake.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
+
+Task = Literal["chat", "completion"]
+Form = Literal["dense", "packed"]
+FinishReason = Literal["stop", "length"]
+
+ErrorCode = Literal[
+    "bad_checkpoint",  # a model file is malformed, unsupported or incomplete
+    "no_chat_template",  # the model completes only
+    "template_failed",  # the model's chat template refused the messages, ran too long or too large
+    "bad_request",  # a value the engine cannot honour, such as a token id outside the vocabulary
+    "stale_handle",  # the model was evicted before the request reached it
+    "out_of_memory",  # a load or a sequence does not fit the device
+    "worker_lost",  # the process that owned the device died
+    "text_lost",  # the text process died
+    "internal",  # a bug of ours
+]
+
+
+class EngineError(Exception):
+    """The engine could not do what was asked; `code` says why, `param` names the field at fault."""
+
+    def __init__(self, code: ErrorCode, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class Failure(Struct, frozen=True):
+    """An `EngineError` on the wire."""
+
+    code: ErrorCode
+    message: str
+    param: str | None = None
+
+    def error(self) -> EngineError:
+        return EngineError(self.code, self.message, self.param)
+
+
+# --- models -------------------------------------------------------------------------------------
+
+
+class Footprint(Struct, frozen=True):
+    """Bytes that a model takes on a device in one resident form.
+
+    dense: quantised weights are unpacked to the compute dtype when the model is loaded.
+    packed: they stay as in the file and are unpacked in use; slower, and smaller.
+    """
+
+    form: Form
+    weights_bytes: int
+    kv_bytes_per_token: int
+    workspace_bytes: int
+    state_bytes_per_sequence: int = 0
+
+    def total(self, kv_tokens: int) -> int:
+        """Bytes of weights, workspace and a cache of `kv_tokens` tokens."""
+        return self.weights_bytes + self.workspace_bytes + kv_tokens * self.kv_bytes_per_token
+
+
+class ModelCard(Struct, frozen=True):
+    """What a checkpoint is and needs, read from its headers alone."""
+
+    path: str
+    digest: str
+    family: str
+    format: Literal["gguf", "safetensors"]
+    quantization: str
+    num_parameters: int
+    file_bytes: int
+    context_length: int
+    vocab_size: int
+    tasks: tuple[Task, ...]
+    footprints: tuple[Footprint, ...]
+    """In order of preference: the first that can ever fit is used."""
+
+
+class Device(Struct, frozen=True):
+    """A device that one worker owns. `memory_bytes` is what the worker may use of it."""
+
+    name: str
+    memory_bytes: int
+
+
+class LoadOrder(Struct, frozen=True):
+    """Make a checkpoint ready on a device.
+
+    `handle` is never reused: whoever still holds one from before an eviction gets `stale_handle`.
+    """
+
+    handle: int
+    device: str
+    path: str
+    form: Form
+    kv_tokens: int
+
+
+class LoadReport(Struct, frozen=True):
+    """What a finished load really took."""
+
+    weights_bytes: int
+    kv_bytes: int
+    seconds: float
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+class ChatPrompt(Struct, frozen=True, tag="chat"):
+    """Messages for the model's chat template, already in the shape that templates read."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    template_kwargs: dict[str, Any] = {}
+    add_generation_prompt: bool = True
+
+
+class TextPrompt(Struct, frozen=True, tag="text"):
+    """Plain text. The tokenizer's BOS, if it wants one, is added."""
+
+    text: str
+
+
+class TokenPrompt(Struct, frozen=True, tag="tokens"):
+    """Token ids, used as they are."""
+
+    token_ids: list[int]
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt
+
+
+class TextSource(Struct, frozen=True):
+    """Where a model's tokenizer and template come from. `chat_template` overrides the file's."""
+
+    path: str
+    digest: str
+    vocab_size: int
+    chat_template: str | None = None
+
+
+class Prepared(Struct, frozen=True):
+    """A prompt rendered and tokenized, kept by the text process until it is discarded."""
+
+    ticket: int
+    token_ids: list[int]
+
+
+class Sampling(Struct, frozen=True):
+    """How the next token is chosen. The defaults change nothing: a plain draw from the model.
+
+    logprobs: None for none, else how many alternatives beside the chosen token (0-20).
+    prompt_logprobs: also for each prompt token, given those before it.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    seed: int | None = None
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+
+
+class Generation(Struct, frozen=True):
+    """One sequence of a request: what to sample, when to stop, what to send back.
+
+    stop: strings that end the text and are not part of it. stop_token_ids: likewise, beside the
+    model's own. ignore_eos: the model's own do not end it. echo: the prompt's text comes first.
+    max_tokens 0 only scores the prompt.
+    """
+
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    echo: bool = False
+
+
+class Run(Struct, frozen=True):
+    """A sequence to start: a prepared prompt, its generation, and its choice index in the reply."""
+
+    index: int
+    ticket: int
+    generation: Generation
+
+
+# --- replies ------------------------------------------------------------------------------------
+
+
+class TopLogprob(Struct, frozen=True, array_like=True):
+    token_id: int
+    text: str
+    raw: bytes
+    logprob: float
+
+
+class TokenLogprob(Struct, frozen=True, array_like=True):
+    """A token with its log-probability; None for a first prompt token, which nothing predicts.
+
+    text: the token alone, U+FFFD where it is half a character. raw: its exact bytes.
+    top: the best alternatives, best first; the chosen token is among them if it is one of them.
+    """
+
+    token_id: int
+    text: str
+    raw: bytes
+    logprob: float | None
+    top: list[TopLogprob]
+
+
+class Usage(Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Delta(Struct, frozen=True):
+    """What one step added to one choice. `usage` and `finish_reason` come with its last delta.
+
+    text never ends inside a character or inside a possible stop string.
+    """
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = []
+    logprobs: list[TokenLogprob] = []
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    failure: Failure | None = None
+
+
+class EngineStatus(Struct, frozen=True):
+    """Whether the processes are alive; `seconds_since_tick` by worker, for readiness."""
+
+    text_alive: bool
+    workers: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """What the gateway may ask. Every method may raise `EngineError`."""
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        """The devices whose workers are, or will again be, alive."""
+
+    @property
+    def status(self) -> EngineStatus: ...
+
+    async def inspect(self, path: str) -> ModelCard:
+        """The card of the checkpoint at `path`, from its headers."""
+
+    async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
+        """Loads beside what is running. Cancelling waits until the memory is free again."""
+
+    async def evict(self, device: str, handle: int) -> None:
+        """Drops a model that has no sequences; returns when its memory is free."""
+
+    async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
+        """Renders and tokenizes. Needs no device, so bad requests cost no swap."""
+
+    def discard(self, ticket: int) -> None:
+        """Forgets a prepared prompt that will not run, or has run."""
+
+    def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
+        """Runs sequences on a loaded model until each has finished.
+
+        A delta may carry a `failure`, which ends its choice; losing a process raises. Closing the
+        iterator early cancels what is still running.
+        """
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Calls back with a device's name when its worker dies, before it is started anew."""

@@ -1,0 +1,1 @@
+"""What layers remember between steps: declared as data, viewed by layers, managed for sequences."""

@@ -1,0 +1,37 @@
+"""A step's tokens, flattened over its sequences, as kernels and models see them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLayout:
+    """Where each row of a batch stands in its sequence and in the paged cache.
+
+    For B sequences and T rows in all (all int64, on the model's device):
+
+    query_starts: (B + 1,) first row of each sequence; the last entry is T
+    context_lens: (B,) tokens of each sequence in the cache once this step's are appended
+    block_tables: (B, max_blocks) physical blocks in order; unused entries are 0
+    slots: (T,) physical place of each row: block * block_size + offset
+    """
+
+    query_starts: Tensor
+    context_lens: Tensor
+    block_tables: Tensor
+    slots: Tensor
+    block_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardBatch:
+    """One forward's input.
+
+    token_ids, positions: (T,) int64. logit_rows: (R,) int64, the rows whose logits are wanted.
+    """
+
+    token_ids: Tensor
+    positions: Tensor
+    logit_rows: Tensor
+    layout: BatchLayout

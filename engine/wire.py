@@ -1,0 +1,234 @@
+"""Frames between processes: length-prefixed msgpack of tagged unions. Never pickle.
+
+gateway -> worker   `Command`      worker -> gateway   `Event`
+text    -> worker   `Work`         worker -> text      `Step`, one per engine step
+gateway -> text     `TextCommand`  text   -> gateway   `TextEvent`
+"""
+
+import asyncio
+import struct
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from engine.api import (
+    Delta,
+    Failure,
+    LoadOrder,
+    LoadReport,
+    ModelCard,
+    Prepared,
+    Prompt,
+    Run,
+    Sampling,
+    TextSource,
+)
+
+MAX_FRAME_BYTES = 256 * 2**20
+_LENGTH = struct.Struct("<I")
+
+# --- gateway and worker -------------------------------------------------------------------------
+
+
+class Inspect(Struct, frozen=True, tag=True):
+    call: int
+    path: str
+
+
+class Load(Struct, frozen=True, tag=True):
+    order: LoadOrder
+
+
+class CancelLoad(Struct, frozen=True, tag=True):
+    handle: int
+
+
+class Evict(Struct, frozen=True, tag=True):
+    handle: int
+
+
+Command = Inspect | Load | CancelLoad | Evict
+
+
+class WorkerReady(Struct, frozen=True, tag=True):
+    """First event of a worker: it owns its device and listens for text processes."""
+
+    device: str
+    memory_bytes: int
+    dtype: str
+
+
+class Inspected(Struct, frozen=True, tag=True):
+    call: int
+    card: ModelCard | None
+    failure: Failure | None = None
+
+
+class Loading(Struct, frozen=True, tag=True):
+    handle: int
+    fraction: float
+
+
+class Loaded(Struct, frozen=True, tag=True):
+    handle: int
+    report: LoadReport
+
+
+class LoadFailed(Struct, frozen=True, tag=True):
+    """The load ended without a model, cancelled ones too; its memory is free again."""
+
+    handle: int
+    failure: Failure
+
+
+class Evicted(Struct, frozen=True, tag=True):
+    handle: int
+
+
+class Tick(Struct, frozen=True, tag=True):
+    """Sign of life from the step loop itself, at least once a second."""
+
+    steps: int
+
+
+Event = WorkerReady | Inspected | Loading | Loaded | LoadFailed | Evicted | Tick
+
+# --- text and worker ----------------------------------------------------------------------------
+
+
+class Start(Struct, frozen=True, tag=True):
+    """Start a sequence. Ids are unique per connection; stop_token_ids hold the model's own too."""
+
+    sequence: int
+    handle: int
+    token_ids: list[int]
+    max_tokens: int
+    min_tokens: int
+    stop_token_ids: list[int]
+    sampling: Sampling
+
+
+class Stop(Struct, frozen=True, tag=True):
+    """Stop sequences; unknown ones are ignored, since they may have ended by themselves."""
+
+    sequences: list[int]
+
+
+Work = Start | Stop
+
+
+class Logprob(Struct, frozen=True, array_like=True):
+    """Log-probability of a token and its best alternatives as (token id, logprob), best first."""
+
+    logprob: float | None
+    top: list[tuple[int, float]]
+
+
+class Output(Struct, frozen=True, array_like=True):
+    """What one step added to one sequence.
+
+    finish_reason "stop" means that the last id is a stop token. prompt_logprobs has one entry per
+    prompt token scored in this step, the first token's included.
+    """
+
+    sequence: int
+    token_ids: list[int]
+    logprobs: list[Logprob]
+    prompt_logprobs: list[Logprob]
+    finish_reason: str | None = None
+    cached_tokens: int = 0
+    failure: Failure | None = None
+
+
+class Step(Struct, frozen=True, tag=True):
+    outputs: list[Output]
+
+
+# --- gateway and text ---------------------------------------------------------------------------
+
+
+class Attach(Struct, frozen=True, tag=True):
+    """A worker listens at `socket`; sent again when it was restarted."""
+
+    device: str
+    socket: str
+
+
+class Prepare(Struct, frozen=True, tag=True):
+    call: int
+    source: TextSource
+    prompt: Prompt
+
+
+class Discard(Struct, frozen=True, tag=True):
+    tickets: list[int]
+
+
+class Generate(Struct, frozen=True, tag=True):
+    stream: int
+    device: str
+    handle: int
+    runs: list[Run]
+
+
+class Cancel(Struct, frozen=True, tag=True):
+    stream: int
+
+
+TextCommand = Attach | Prepare | Discard | Generate | Cancel
+
+
+class TextReady(Struct, frozen=True, tag=True):
+    pass
+
+
+class PrepareDone(Struct, frozen=True, tag=True):
+    call: int
+    prepared: Prepared | None
+    failure: Failure | None = None
+
+
+class Deltas(Struct, frozen=True, tag=True):
+    """All deltas of one step, as (stream, delta)."""
+
+    deltas: list[tuple[int, Delta]]
+
+
+TextEvent = TextReady | PrepareDone | Deltas
+
+# --- channel ------------------------------------------------------------------------------------
+
+In = TypeVar("In")
+
+
+class Channel(Generic[In]):
+    """Typed frames over a stream. `receive` gives None at the end of the stream."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: type[In]
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = msgspec.msgpack.Decoder(incoming)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def send(self, message: Struct) -> None:
+        """Queues a frame. A peer that is gone shows on `receive`, not here."""
+        body = self._encoder.encode(message)
+        if len(body) > MAX_FRAME_BYTES:
+            raise ValueError(f"frame of {len(body)} bytes, limit {MAX_FRAME_BYTES}")
+        if not self._writer.is_closing():
+            self._writer.write(_LENGTH.pack(len(body)) + body)
+
+    async def receive(self) -> In | None:
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"frame of {length} bytes, limit {MAX_FRAME_BYTES}")
+            return self._decoder.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        self._writer.close()
