@@ -1,0 +1,173 @@
+"""The engine as the gateway holds it: a text process, a worker per device, and their calls."""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from engine.api import (
+    Delta,
+    Device,
+    EngineError,
+    EngineStatus,
+    Failure,
+    LoadOrder,
+    LoadReport,
+    ModelCard,
+    Prepared,
+    Prompt,
+    Run,
+    TextSource,
+)
+from engine.launcher import Launcher, LocalLauncher
+from engine.links import DType, TextLink, WorkerLink
+from engine.wire import Attach, Cancel, CancelLoad, Discard, Evict, Generate, Inspect, Load, Prepare
+
+START_SECONDS = 120.0
+
+
+class LocalEngine:
+    """`engine.api.Engine` over processes on this host. They end when this process does."""
+
+    def __init__(
+        self, devices: Sequence[Device], dtype: DType = "auto", launcher: Launcher | None = None
+    ) -> None:
+        self._devices = tuple(devices)
+        self._numbers = itertools.count(1)
+        self._folder = Path(tempfile.mkdtemp(prefix="roundhouse-"))
+        launcher = launcher or LocalLauncher()
+        self._text = TextLink(launcher)
+        self._text.when_ready = self._attach_all
+        self._workers = {
+            device.name: WorkerLink(device, self._folder / f"worker-{number}.sock", dtype, launcher)
+            for number, device in enumerate(self._devices)
+        }
+        for worker in self._workers.values():
+            worker.when_ready = self._attach
+
+    async def start(self) -> None:
+        """Starts every process and waits until each is ready; raises if one does not get there."""
+        for link in self._links:
+            link.supervisor.start()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                for link in self._links:
+                    await link.ready.wait()
+        except TimeoutError:
+            late = [link.supervisor.program.name for link in self._links if not link.ready.is_set()]
+            await self.stop()
+            raise EngineError("internal", f"not ready in {START_SECONDS} s: {late}") from None
+
+    async def stop(self) -> None:
+        """Ends every process, by force if they do not leave within seconds."""
+        await asyncio.gather(*(link.supervisor.stop() for link in self._links))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _links(self) -> list[TextLink | WorkerLink]:
+        return [self._text, *self._workers.values()]
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        return self._devices
+
+    @property
+    def status(self) -> EngineStatus:
+        now = time.monotonic()
+        return EngineStatus(
+            text_alive=self._text.ready.is_set(),
+            workers={
+                name: now - worker.last_tick
+                for name, worker in self._workers.items()
+                if worker.ready.is_set()
+            },
+        )
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        for worker in self._workers.values():
+            worker.when_lost.append(callback)
+
+    async def inspect(self, path: str) -> ModelCard:
+        worker = next(iter(self._workers.values()))
+        await worker.ready.wait()
+        call = next(self._numbers)
+        worker.send(Inspect(call, path))
+        return await worker.inspections.open(call)
+
+    async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
+        worker = self._workers[order.device]
+        await worker.ready.wait()
+        worker.send(Load(order))
+        worker.progress[order.handle] = progress
+        answer = worker.loads.open(order.handle)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            await self._cancel_load(worker, order.handle, answer)
+            raise
+        finally:
+            worker.progress.pop(order.handle, None)
+
+    async def _cancel_load(
+        self, worker: WorkerLink, handle: int, answer: asyncio.Future[LoadReport]
+    ) -> None:
+        worker.send_if_alive(CancelLoad(handle))
+        try:
+            await answer
+        except EngineError:
+            return
+        await self.evict(worker.device.name, handle)  # it had finished before it heard
+
+    async def evict(self, device: str, handle: int) -> None:
+        worker = self._workers[device]
+        worker.send(Evict(handle))
+        await worker.evictions.open(handle)
+
+    async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
+        await self._text.ready.wait()
+        call = next(self._numbers)
+        self._text.send(Prepare(call, source, prompt))
+        answer = self._text.prepares.open(call)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            answer.add_done_callback(self._discard_late)
+            raise
+
+    def _discard_late(self, answer: asyncio.Future[Prepared]) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self.discard(answer.result().ticket)
+
+    def discard(self, ticket: int) -> None:
+        self._text.send_if_alive(Discard([ticket]))
+
+    async def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
+        stream = next(self._numbers)
+        queue: asyncio.Queue[Delta | Failure] = asyncio.Queue()
+        self._text.send(Generate(stream, device, handle, list(runs)))
+        self._text.streams[stream] = queue
+        running = {run.index for run in runs}
+        try:
+            while running:
+                delta = await queue.get()
+                if isinstance(delta, Failure):
+                    running.clear()
+                    raise delta.error()
+                if delta.finish_reason or delta.failure:
+                    running.discard(delta.index)
+                yield delta
+        finally:
+            del self._text.streams[stream]
+            if running:
+                self._text.send_if_alive(Cancel(stream))
+
+    def _attach(self, worker: WorkerLink) -> None:
+        self._text.send_if_alive(Attach(worker.device.name, str(worker.socket)))
+
+    def _attach_all(self) -> None:
+        for worker in self._workers.values():
+            if worker.ready.is_set():
+                self._attach(worker)

@@ -1,0 +1,169 @@
+"""The processes of an engine as their client holds them, and the questions each has been asked."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+from engine.api import Delta, Device, Failure, LoadReport, ModelCard, Prepared
+from engine.launcher import Launcher, Program, Supervisor
+from engine.wire import (
+    Deltas,
+    Event,
+    Evicted,
+    Inspected,
+    Loaded,
+    LoadFailed,
+    Loading,
+    PrepareDone,
+    TextEvent,
+    TextReady,
+    Tick,
+    WorkerReady,
+)
+
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
+In = TypeVar("In")
+
+DType = Literal["auto", "float32", "bfloat16"]
+
+
+class Calls(Generic[Key, Answer]):
+    """Questions in flight: each is answered, refused, or failed when its process is lost."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Key, asyncio.Future[Answer]] = {}
+
+    def open(self, key: Key) -> asyncio.Future[Answer]:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = future
+        return future
+
+    def answer(self, key: Key, answer: Answer) -> None:
+        future = self._waiting.pop(key, None)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+    def refuse(self, key: Key, failure: Failure) -> None:
+        future = self._waiting.pop(key, None)
+        if future is not None and not future.done():
+            future.set_exception(failure.error())
+
+    def settle(self, key: Key, answer: Answer | None, failure: Failure | None) -> None:
+        if answer is not None:
+            self.answer(key, answer)
+        else:
+            self.refuse(key, failure or Failure("internal", "an empty answer"))
+
+    def fail_all(self, failure: Failure) -> None:
+        for key in list(self._waiting):
+            self.refuse(key, failure)
+
+
+class Link(Generic[In]):
+    """One process of ours: how to tell it something, and what to say when it is gone."""
+
+    def __init__(self, launcher: Launcher, program: Program, lost: Failure) -> None:
+        self.lost = lost
+        self.ready = asyncio.Event()
+        self.supervisor = Supervisor[In](launcher, program, self.on_event, self.on_lost)
+
+    def on_event(self, event: In) -> None:
+        """A frame came from the process."""
+        raise NotImplementedError
+
+    async def on_lost(self) -> None:
+        """The process died: fails what it was asked."""
+        self.ready.clear()
+
+    def send(self, message: Struct) -> None:
+        """Queues a message; raises if the process is not there to read it."""
+        channel = self.supervisor.channel
+        if channel is None or not self.ready.is_set():
+            raise self.lost.error()
+        channel.send(message)
+
+    def send_if_alive(self, message: Struct) -> None:
+        """For what a dead process has no need to hear."""
+        if self.supervisor.channel is not None and self.ready.is_set():
+            self.send(message)
+
+
+class WorkerLink(Link[Event]):
+    """The worker of one device."""
+
+    def __init__(self, device: Device, socket: Path, dtype: DType, launcher: Launcher) -> None:
+        arguments = ["--socket", str(socket), "--device", device.name]
+        arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype]
+        lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
+        super().__init__(launcher, Program(device.name, "engine.worker", arguments, Event), lost)
+        self.device = device
+        self.socket = socket
+        self.last_tick = time.monotonic()
+        self.inspections: Calls[int, ModelCard] = Calls()
+        self.loads: Calls[int, LoadReport] = Calls()
+        self.evictions: Calls[int, bool] = Calls()
+        self.progress: dict[int, Callable[[float], None]] = {}
+        self.when_ready: Callable[[WorkerLink], None] = lambda _: None
+        self.when_lost: list[Callable[[str], None]] = []
+
+    def on_event(self, event: Event) -> None:
+        match event:
+            case WorkerReady():
+                self.last_tick = time.monotonic()
+                self.ready.set()
+                self.when_ready(self)
+            case Inspected():
+                self.inspections.settle(event.call, event.card, event.failure)
+            case Loading():
+                if progress := self.progress.get(event.handle):
+                    progress(event.fraction)
+            case Loaded():
+                self.loads.answer(event.handle, event.report)
+            case LoadFailed():
+                self.loads.refuse(event.handle, event.failure)
+            case Evicted():
+                self.evictions.answer(event.handle, True)
+            case Tick():
+                self.last_tick = time.monotonic()
+
+    async def on_lost(self) -> None:
+        await super().on_lost()
+        for callback in self.when_lost:
+            callback(self.device.name)
+        self.inspections.fail_all(self.lost)
+        self.loads.fail_all(self.lost)
+        self.evictions.fail_all(self.lost)
+
+
+class TextLink(Link[TextEvent]):
+    """The text process."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        lost = Failure("text_lost", "the text process died; it is being restarted")
+        super().__init__(launcher, Program("text", "engine.text", (), TextEvent), lost)
+        self.prepares: Calls[int, Prepared] = Calls()
+        self.streams: dict[int, asyncio.Queue[Delta | Failure]] = {}
+        self.when_ready: Callable[[], None] = lambda: None
+
+    def on_event(self, event: TextEvent) -> None:
+        match event:
+            case TextReady():
+                self.ready.set()
+                self.when_ready()
+            case PrepareDone():
+                self.prepares.settle(event.call, event.prepared, event.failure)
+            case Deltas():
+                for stream, delta in event.deltas:
+                    if queue := self.streams.get(stream):
+                        queue.put_nowait(delta)
+
+    async def on_lost(self) -> None:
+        await super().on_lost()
+        self.prepares.fail_all(self.lost)
+        for queue in self.streams.values():
+            queue.put_nowait(self.lost)
