@@ -1,0 +1,1 @@
+"""Formats that weights are stored in: packed blocks to values."""
