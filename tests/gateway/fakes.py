@@ -1,0 +1,334 @@
+"""An engine without processes, for every test of the gateway.
+
+    engine = FakeEngine([make_card("/m/a", weights_bytes=400)], [Device("cpu", 1000)])
+
+Loads and evictions finish at once, unless `hold_loads` / `hold_evictions` is set; then a test
+decides when and how: `report_progress(path, 0.4)`, `finish_load(path)`, `fail_load(path, error)`,
+`finish_eviction(path)`. `lose(device)` kills the worker: what ran on it raises `worker_lost`, the
+`on_lost` callbacks run; `restore(device)` starts it anew and the `on_ready` callbacks run.
+
+`prepare` makes one token per word (ids count up from 100, stable by word) and records what it was
+given in `prepared`; `errors["prepare"]` (or "inspect", "load", "generate"), when set, is raised.
+`generate` sends `deltas[path]` as scripted, or else one delta per piece of `replies[path]` (by
+default: "Hello", ", ", "world", "!"), each a token, cut at max_tokens. Each delta passes `gate`
+first: clear it to hold a stream in its middle, `step()` lets one through. What was asked is kept
+in `loads`, `evictions`, `generations`, `discarded` and `closed_streams`.
+
+Bugs of the caller are raised and also kept in `bugs`, in case somebody swallows them (the fixture
+`fake_engine` looks at the end): over-committing a device, using a handle twice, evicting a model
+that is loading or generating. Generating with a handle that is gone raises `stale_handle`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from engine.api import (
+    ChatPrompt,
+    Delta,
+    Device,
+    EngineError,
+    EngineStatus,
+    FinishReason,
+    Footprint,
+    Form,
+    LoadOrder,
+    LoadReport,
+    ModelCard,
+    Prepared,
+    Prompt,
+    Run,
+    Task,
+    TextPrompt,
+    TextSource,
+    TokenLogprob,
+    Usage,
+)
+
+
+def make_card(
+    path: str,
+    *,
+    weights_bytes: int = 400,
+    kv_bytes_per_token: int = 0,
+    workspace_bytes: int = 0,
+    context_length: int = 2048,
+    tasks: tuple[Task, ...] = ("chat", "completion"),
+    forms: tuple[Form, ...] = ("dense",),
+    footprints: tuple[Footprint, ...] | None = None,
+) -> ModelCard:
+    """A card whose footprints all take `weights_bytes`, unless `footprints` are given."""
+    return ModelCard(
+        path=path,
+        digest=f"digest of {path}",
+        family="llama",
+        format="gguf",
+        quantization="Q4_K",
+        num_parameters=1_000_000,
+        file_bytes=weights_bytes,
+        context_length=context_length,
+        vocab_size=1000,
+        tasks=tasks,
+        footprints=footprints
+        or tuple(
+            Footprint(form, weights_bytes, kv_bytes_per_token, workspace_bytes) for form in forms
+        ),
+    )
+
+
+@dataclass(slots=True)
+class FakeModel:
+    """A model on a fake device: its order, its bytes, and how far it is."""
+
+    order: LoadOrder
+    bytes: int
+    progress: Callable[[float], None]
+    done: asyncio.Future[None]
+    is_loaded: bool = False
+    streams: int = 0
+
+
+@dataclass(slots=True)
+class FakeEngine:
+    """`engine.api.Engine`, scripted. The module's docstring says how."""
+
+    cards: Iterable[ModelCard] = ()
+    devices: Sequence[Device] = (Device("cpu", 1000),)
+    hold_loads: bool = False
+    hold_evictions: bool = False
+    replies: dict[str, list[str]] = field(default_factory=dict)
+    deltas: dict[str, list[Delta]] = field(default_factory=dict)
+    errors: dict[str, EngineError] = field(default_factory=dict)
+    loads: list[LoadOrder] = field(default_factory=list)
+    evictions: list[int] = field(default_factory=list)
+    prepared: list[tuple[TextSource, Prompt]] = field(default_factory=list)
+    discarded: list[int] = field(default_factory=list)
+    generations: list[tuple[str, int, list[Run]]] = field(default_factory=list)
+    closed_streams: int = 0
+    bugs: list[str] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    models: dict[int, FakeModel] = field(default_factory=dict)
+    _evicting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    _prompts: dict[int, list[int]] = field(default_factory=dict)
+    _vocabulary: dict[str, int] = field(default_factory=dict)
+    _tickets: int = 0
+    _handles: set[int] = field(default_factory=set)
+    _down: set[str] = field(default_factory=set)
+    _lost_callbacks: list[Callable[[str], None]] = field(default_factory=list)
+    _ready_callbacks: list[Callable[[str], None]] = field(default_factory=list)
+    _cards: dict[str, ModelCard] = field(default_factory=dict)
+    _single_steps: int = 0
+
+    def __post_init__(self) -> None:
+        self._cards = {card.path: card for card in self.cards}
+        self.gate.set()
+
+    # --- what a test does -----------------------------------------------------------------------
+
+    def add(self, card: ModelCard) -> None:
+        self._cards[card.path] = card
+
+    def report_progress(self, path: str, fraction: float) -> None:
+        self._loading(path).progress(fraction)
+
+    def finish_load(self, path: str) -> None:
+        _resolve(self._loading(path).done)
+
+    def fail_load(self, path: str, error: EngineError) -> None:
+        self._loading(path).done.set_exception(error)
+
+    def finish_eviction(self, path: str) -> None:
+        handle = next(h for h in self._evicting if self.models[h].order.path == path)
+        _resolve(self._evicting[handle])
+
+    def step(self) -> None:
+        """Lets one delta through a closed gate."""
+        self._single_steps += 1
+        self.gate.set()
+
+    def lose(self, device: str) -> None:
+        """Kills the worker of `device` and tells who asked to know."""
+        self._down.add(device)
+        for handle, model in list(self.models.items()):
+            if model.order.device == device:
+                del self.models[handle]
+                _fail(model.done, _lost(device))
+                _fail(self._evicting.get(handle), _lost(device))
+        for callback in self._lost_callbacks:
+            callback(device)
+
+    def restore(self, device: str) -> None:
+        """Starts the worker of `device` anew, empty."""
+        self._down.discard(device)
+        for callback in self._ready_callbacks:
+            callback(device)
+
+    def held_bytes(self, device: str) -> int:
+        return sum(m.bytes for m in self.models.values() if m.order.device == device)
+
+    def _loading(self, path: str) -> FakeModel:
+        for model in self.models.values():
+            if model.order.path == path and not model.is_loaded:
+                return model
+        raise LookupError(f"{path} is not loading")
+
+    # --- engine.api.Engine ----------------------------------------------------------------------
+
+    @property
+    def status(self) -> EngineStatus:
+        alive = [d.name for d in self.devices if d.name not in self._down]
+        return EngineStatus(text_alive=True, workers=dict.fromkeys(alive, 0.0))
+
+    async def inspect(self, path: str) -> ModelCard:
+        self._raise_scripted("inspect")
+        if path not in self._cards:
+            raise EngineError("bad_checkpoint", f"no checkpoint at {path}")
+        return self._cards[path]
+
+    async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
+        self._raise_scripted("load")
+        if order.device in self._down:
+            raise _lost(order.device)
+        model = self._admit(order, progress)
+        try:
+            if self.hold_loads:
+                await model.done
+        except BaseException:
+            self.models.pop(order.handle, None)
+            raise
+        model.is_loaded = True
+        return LoadReport(weights_bytes=model.bytes, kv_bytes=0, seconds=0.0)
+
+    async def evict(self, device: str, handle: int) -> None:
+        if handle not in self.models:
+            raise EngineError("stale_handle", f"no model {handle} on {device}")
+        self._expect(self.models[handle].is_loaded, f"evicting {handle}, which is loading")
+        self._expect(not self.models[handle].streams, f"evicting {handle}, which is generating")
+        self.evictions.append(handle)
+        if self.hold_evictions:
+            self._evicting[handle] = asyncio.get_running_loop().create_future()
+            try:
+                await self._evicting[handle]
+            finally:
+                del self._evicting[handle]
+        self.models.pop(handle, None)
+
+    async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
+        self.prepared.append((source, prompt))
+        self._raise_scripted("prepare")
+        self._tickets += 1
+        token_ids = self._tokenize(prompt)
+        self._prompts[self._tickets] = token_ids
+        return Prepared(self._tickets, token_ids)
+
+    def discard(self, ticket: int) -> None:
+        self._prompts.pop(ticket, None)
+        self.discarded.append(ticket)
+
+    async def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
+        self.generations.append((device, handle, list(runs)))
+        self._raise_scripted("generate")
+        model = self.models.get(handle)
+        if model is None or not model.is_loaded:
+            raise EngineError("stale_handle", f"no model {handle} on {device}")
+        model.streams += 1
+        try:
+            for delta in self._script(model.order.path, runs):
+                await self._pass_gate()
+                if handle not in self.models:
+                    raise _lost(device)
+                yield delta
+        except GeneratorExit:
+            self.closed_streams += 1
+            raise
+        finally:
+            model.streams -= 1
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        self._lost_callbacks.append(callback)
+
+    def on_ready(self, callback: Callable[[str], None]) -> None:
+        self._ready_callbacks.append(callback)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _expect(self, is_right: bool, bug: str) -> None:
+        if not is_right:
+            self.bugs.append(bug)
+            raise AssertionError(bug)
+
+    def _raise_scripted(self, method: str) -> None:
+        if method in self.errors:
+            raise self.errors[method]
+
+    def _admit(self, order: LoadOrder, progress: Callable[[float], None]) -> FakeModel:
+        self._expect(order.handle not in self._handles, f"handle {order.handle} used twice")
+        self._handles.add(order.handle)
+        self.loads.append(order)
+        footprint = next(f for f in self._cards[order.path].footprints if f.form == order.form)
+        done = asyncio.get_running_loop().create_future()
+        model = FakeModel(order, footprint.total(order.kv_tokens), progress, done)
+        budget = next(d.memory_bytes for d in self.devices if d.name == order.device)
+        held = self.held_bytes(order.device)
+        self._expect(held + model.bytes <= budget, f"{held} + {model.bytes} > {budget} bytes")
+        self.models[order.handle] = model
+        return model
+
+    def _tokenize(self, prompt: Prompt) -> list[int]:
+        match prompt:
+            case TextPrompt(text):
+                words = text.split()
+            case ChatPrompt(messages):
+                words = [word for m in messages for word in str(m.get("content", "")).split()]
+            case _:
+                return list(prompt.token_ids)
+        return [self._vocabulary.setdefault(w, 100 + len(self._vocabulary)) for w in words]
+
+    async def _pass_gate(self) -> None:
+        await self.gate.wait()
+        if self._single_steps:
+            self._single_steps -= 1
+            if not self._single_steps:
+                self.gate.clear()
+
+    def _script(self, path: str, runs: Sequence[Run]) -> Iterable[Delta]:
+        if path in self.deltas:
+            yield from self.deltas[path]
+            return
+        for run in runs:
+            yield from self._echo(run, self.replies.get(path, ["Hello", ", ", "world", "!"]))
+
+    def _echo(self, run: Run, pieces: list[str]) -> Iterable[Delta]:
+        prompt_tokens = len(self._prompts.get(run.ticket, ()))
+        limit = run.generation.max_tokens
+        sent = pieces[:limit]
+        finish: FinishReason = "length" if len(pieces) > limit else "stop"
+        wants_logprobs = run.generation.sampling.logprobs is not None
+        for place, piece in enumerate(sent):
+            is_last = place == len(sent) - 1
+            token = TokenLogprob(place, piece, piece.encode(), -0.5, [])
+            yield Delta(
+                run.index,
+                piece,
+                token_ids=[place],
+                logprobs=[token] if wants_logprobs else [],
+                finish_reason=finish if is_last else None,
+                usage=Usage(prompt_tokens, len(sent)) if is_last else None,
+            )
+        if not sent:
+            yield Delta(run.index, finish_reason=finish, usage=Usage(prompt_tokens, 0))
+
+
+def _lost(device: str) -> EngineError:
+    return EngineError("worker_lost", f"the worker of {device} died")
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None] | None, error: EngineError) -> None:
+    if future is not None and not future.done():
+        future.set_exception(error)
+        future.exception()  # nobody may be waiting for it, which is no bug

@@ -1,0 +1,75 @@
+import pytest
+
+from engine.api import Device, Footprint
+from gateway.pool.placement import Fit, Placement, TooLarge, fit, plan
+from tests.gateway.fakes import make_card
+
+DENSE = Footprint("dense", weights_bytes=1000, kv_bytes_per_token=1, workspace_bytes=100)
+PACKED = Footprint("packed", weights_bytes=300, kv_bytes_per_token=1, workspace_bytes=100)
+CARD = make_card("m", footprints=(DENSE, PACKED), context_length=4096)
+
+
+def test_the_preferred_form_is_used_when_it_fits():
+    """With room for everything, the first footprint gets the whole context."""
+    assert plan(CARD, 10_000, None) == Placement("dense", 4096, 1000 + 100 + 4096)
+
+
+def test_the_context_is_what_the_budget_leaves_in_whole_blocks():
+    """The cache takes what weights and workspace leave, rounded down to 16 tokens."""
+    budget = 1100 + 3000
+
+    assert plan(CARD, budget, None) == Placement("dense", 2992, 1100 + 2992)
+
+
+def test_a_form_that_leaves_too_little_context_is_passed_over():
+    """Below 2048 tokens of cache the next form is taken, and given all it can have."""
+    budget = 1100 + 2047
+
+    assert plan(CARD, budget, None) == Placement("packed", 2736, 400 + 2736)
+
+
+def test_the_least_context_fits_exactly():
+    """A budget that holds exactly 2048 tokens is enough for the preferred form."""
+    assert plan(CARD, 1100 + 2048, None) == Placement("dense", 2048, 1100 + 2048)
+
+
+def test_what_can_never_fit_says_how_much_it_needs():
+    """The bytes needed are those of the smallest form with the least context."""
+    assert plan(CARD, 2000, None) == TooLarge(needed=400 + 2048, available=2000)
+
+
+def test_a_configured_context_bounds_the_models_own():
+    """max_context shortens the cache, and with it what is needed at least."""
+    assert plan(CARD, 1700, 512) == Placement("dense", 512, 1100 + 512)
+
+
+def test_a_short_model_needs_no_more_than_its_own_context():
+    """A context below 2048 tokens is held whole, in whole blocks."""
+    card = make_card("m", footprints=(DENSE,), context_length=100)
+
+    assert plan(card, 1200, None) == Placement("dense", 96, 1196)
+
+
+@pytest.mark.parametrize("budget", range(2448, 6000, 97))
+def test_a_placement_never_exceeds_its_budget(budget: int):
+    """Whatever the budget, the bytes planned are within it and agree with the footprint."""
+    placement = plan(CARD, budget, None)
+
+    assert isinstance(placement, Placement)
+    footprint = DENSE if placement.form == "dense" else PACKED
+    assert placement.bytes == footprint.total(placement.kv_tokens) <= budget
+    assert placement.kv_tokens % 16 == 0
+
+
+def test_only_devices_that_give_the_same_are_kept():
+    """The context promised is that of the best device, so a smaller one is no place for it."""
+    devices = [Device("small", 4000), Device("large", 9000), Device("twin", 9000)]
+
+    assert fit(CARD, devices, None) == Fit(Placement("dense", 4096, 5196), ("large", "twin"))
+
+
+def test_what_fits_no_device_is_told_of_the_largest():
+    """A refusal names the bytes of the largest device."""
+    devices = [Device("small", 500), Device("large", 900)]
+
+    assert fit(CARD, devices, None) == TooLarge(needed=2448, available=900)
