@@ -1,0 +1,1 @@
+"""Everything that is text: tokenizers, chat templates, detokenizing, stop strings. No torch."""

@@ -1,0 +1,81 @@
+"""Tokenizers from a Hugging Face folder: `tokenizer.json` and the files that describe it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import tokenizers
+
+from engine.api import EngineError
+from engine.checkpoint import SafetensorsCheckpoint
+from engine.text.stops import find_stop_ids
+from engine.text.tokenizer import Specials
+
+MAX_TOKENIZER_BYTES = 256 * 2**20
+MAX_CONFIG_BYTES = 16 * 2**20
+
+
+def read_backend(checkpoint: SafetensorsCheckpoint) -> tokenizers.Tokenizer:
+    """The folder's `tokenizer.json`. Raises `EngineError` bad_checkpoint without a good one."""
+    text = checkpoint.read_text("tokenizer.json", MAX_TOKENIZER_BYTES)
+    if text is None:
+        raise EngineError("bad_checkpoint", f"{checkpoint.path.name} has no tokenizer.json")
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception for whatever it dislikes
+        message = f"{checkpoint.path.name}/tokenizer.json cannot be read: {error}"
+        raise EngineError("bad_checkpoint", message) from error
+
+
+def read_json(checkpoint: SafetensorsCheckpoint, name: str) -> dict[str, Any]:
+    """A JSON object of the folder; empty where there is no such file."""
+    text = checkpoint.read_text(name, MAX_CONFIG_BYTES)
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        message = f"{checkpoint.path.name}/{name} is not JSON: {error}"
+        raise EngineError("bad_checkpoint", message) from error
+    return value if isinstance(value, dict) else {}
+
+
+def read_specials(checkpoint: SafetensorsCheckpoint, backend: tokenizers.Tokenizer) -> Specials:
+    """Special tokens, where they go, and what ends a generation."""
+    names = read_json(checkpoint, "special_tokens_map.json")
+    names |= read_json(checkpoint, "tokenizer_config.json")
+    bos = _token_id(backend, names.get("bos_token"))
+    eos = _token_id(backend, names.get("eos_token"))
+    prefix, suffix = _surroundings(backend)
+    if names.get("add_bos_token") is False and prefix == (bos,):
+        prefix = ()
+    if names.get("add_bos_token") is True and bos is not None:
+        prefix = prefix or (bos,)
+    added = backend.get_added_tokens_decoder().values()
+    special = {token.content for token in added if token.special}
+    declared = {eos, *_declared_ends(checkpoint)}
+    stop_ids = find_stop_ids(declared, backend.token_to_id, special)
+    return Specials(bos, eos, prefix, suffix, stop_ids)
+
+
+def _token_id(backend: tokenizers.Tokenizer, name: object) -> int | None:
+    if isinstance(name, dict):  # an AddedToken, written out
+        name = name.get("content")
+    found: int | None = backend.token_to_id(name) if isinstance(name, str) else None
+    return found
+
+
+def _surroundings(backend: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the file's post-processor puts before and after a text."""
+    plain = backend.encode("a", add_special_tokens=False).ids
+    whole = backend.encode("a", add_special_tokens=True).ids
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+    return (), ()
+
+
+def _declared_ends(checkpoint: SafetensorsCheckpoint) -> Iterator[int]:
+    for config in (checkpoint.config, checkpoint.generation_config):
+        ends = config.get("eos_token_id")
+        for end in ends if isinstance(ends, list) else [ends]:
+            if isinstance(end, int):
+                yield end

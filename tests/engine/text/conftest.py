@@ -1,0 +1,76 @@
+import json
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.api import EngineError
+from engine.checkpoint import GGUFCheckpoint, open_checkpoint
+from engine.text import from_folder, from_gguf
+from engine.text.tokenizer import Tokenizer
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+_COMMITTED = _REPOSITORY / "tests" / "fixtures"
+_ALL = Path(os.environ.get("FIXTURES", _REPOSITORY / "../shared/fixtures/dev"))
+_FAMILIES = [*_COMMITTED.glob("*/reference.json"), *_ALL.glob("*/reference.json")]
+FAMILIES = sorted({path.parent.name for path in _FAMILIES})
+
+
+def find_family(name: str) -> Path:
+    """A fixture's folder: in the repository, else in the full set, else the test is skipped."""
+    for root in (_COMMITTED, _ALL):
+        if (root / name).exists():
+            return root / name
+    pytest.skip(f"fixture {name} is neither committed nor in {_ALL}")
+
+
+@cache
+def _tokenizer(path: Path) -> Tokenizer:
+    checkpoint = open_checkpoint(path)
+    if isinstance(checkpoint, GGUFCheckpoint):
+        backend = from_gguf.build_backend(checkpoint.metadata)
+        return Tokenizer(backend, from_gguf.read_specials(checkpoint.metadata, backend))
+    backend = from_folder.read_backend(checkpoint)
+    return Tokenizer(backend, from_folder.read_specials(checkpoint, backend))
+
+
+@pytest.fixture
+def family_folder() -> Callable[[str], Path]:
+    return find_family
+
+
+@pytest.fixture
+def fixture_tokenizer() -> Callable[[str, str], Tokenizer]:
+    """A fixture's tokenizer, from "gguf" or from "hf"; skips where there is none of that form."""
+
+    def load(name: str, form: str) -> Tokenizer:
+        folder = find_family(name)
+        path = folder / "hf" if form == "hf" else next(iter(sorted(folder.glob("*.gguf"))), None)
+        try:
+            return _tokenizer(path) if path else pytest.skip(f"{name} has no GGUF")
+        except EngineError as error:
+            pytest.skip(f"{name} {form}: {error}")
+
+    return load
+
+
+@pytest.fixture(params=FAMILIES)
+def tokenizer_cases(request) -> tuple[str, list[dict[str, Any]]]:
+    """Every family's name, and texts with the ids that transformers and llama.cpp agree on."""
+    reference = json.loads((find_family(request.param) / "reference.json").read_text())
+    cases = [case for case in reference.get("tokenizer_cases", []) if case["llama_cpp_same"]]
+    return request.param, cases or pytest.skip("no tokenizer cases")
+
+
+@pytest.fixture
+def byte_level(fixture_tokenizer) -> Tokenizer:
+    return fixture_tokenizer("llama-bf16", "gguf")
+
+
+@pytest.fixture
+def spaced(fixture_tokenizer) -> Tokenizer:
+    """A SentencePiece tokenizer that puts a space before a text."""
+    return fixture_tokenizer("llama-plain", "gguf")
