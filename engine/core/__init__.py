@@ -1,0 +1,1 @@
+"""Continuous batching: sequences in, planned steps, tokens out."""

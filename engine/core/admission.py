@@ -1,0 +1,34 @@
+"""From a request on the wire to a sequence that can do no harm."""
+
+from collections.abc import Hashable
+
+from engine.api import EngineError
+from engine.core.sequence import Sequence
+from engine.sampling.draw import seed_of
+from engine.sampling.validate import validate
+from engine.wire import Start
+
+
+def sequence_of(start: Start, owner: Hashable, vocab_size: int) -> Sequence:
+    """Raises `EngineError` bad_request for what the model or the sampler cannot honour."""
+    if not start.token_ids:
+        raise EngineError("bad_request", "the prompt has no tokens", "prompt")
+    strange = next((id_ for id_ in start.token_ids if not 0 <= id_ < vocab_size), None)
+    if strange is not None:
+        raise EngineError(
+            "bad_request", f"token id {strange} is not in the vocabulary of {vocab_size}", "prompt"
+        )
+    if start.max_tokens < 0:
+        raise EngineError("bad_request", "max_tokens must not be negative", "max_tokens")
+    validate(start.sampling, vocab_size)
+    return Sequence(
+        token_ids=list(start.token_ids),
+        max_tokens=start.max_tokens,
+        sampling=start.sampling,
+        seed=seed_of(start.sampling),
+        min_tokens=start.min_tokens,
+        # a tokenizer may know more tokens than the model can make
+        stop_ids=frozenset(id_ for id_ in start.stop_token_ids if 0 <= id_ < vocab_size),
+        owner=owner,
+        number=start.sequence,
+    )

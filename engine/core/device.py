@@ -1,0 +1,51 @@
+"""What this machine's CPU has to offer."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+DType = Literal["auto", "float32", "bfloat16"]
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def compute_dtype(name: DType, cpuinfo: Path = Path("/proc/cpuinfo")) -> torch.dtype:
+    """The dtype of that name; auto is bfloat16 where the CPU multiplies it, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if _BFLOAT16_FLAGS & _flags(cpuinfo) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def num_threads(
+    topology: Path = Path("/sys/devices/system/cpu"), quota: Path = Path("/sys/fs/cgroup/cpu.max")
+) -> int:
+    """Physical cores that this process may use; a second thread on a core only adds waiting."""
+    cores = {_core(topology / f"cpu{cpu}" / "topology", cpu) for cpu in os.sched_getaffinity(0)}
+    return max(1, min(len(cores), _quota_cores(quota)))
+
+
+def _flags(cpuinfo: Path) -> set[str]:
+    for line in _read(cpuinfo).splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def _core(topology: Path, cpu: int) -> str:
+    """A name that the hyper-threads of one core have in common."""
+    return _read(topology / "thread_siblings_list") or str(cpu)
+
+
+def _quota_cores(quota: Path) -> int:
+    """Whole CPUs that the container may use: the file says "max 100000" or "150000 100000"."""
+    allowed, _, period = _read(quota).partition(" ")
+    return int(allowed) // int(period) if allowed.isdecimal() else os.cpu_count() or 1
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,20 @@
+"""Foreign exceptions, in the engine's own words."""
+
+from engine.api import EngineError, Failure
+
+_ALLOCATOR_WORDS = ("alloc", "out of memory")
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to tell whoever asked: its own words, out of memory, or a bug of ours."""
+    if isinstance(error, EngineError):
+        return Failure(error.code, error.message, error.param)
+    if isinstance(error, MemoryError) or _is_allocator(error):
+        return Failure("out_of_memory", "the device ran out of memory")
+    return Failure("internal", f"an unexpected {type(error).__name__}")
+
+
+def _is_allocator(error: BaseException) -> bool:
+    # torch raises a bare RuntimeError where the CPU's allocator gives up
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in words for word in _ALLOCATOR_WORDS)

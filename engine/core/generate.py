@@ -1,0 +1,82 @@
+"""The engine as a library: one model, in this process, no gateway."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from engine.api import Form, Generation
+from engine.core.admission import sequence_of
+from engine.core.device import DType, compute_dtype, num_threads
+from engine.core.opening import open_resident
+from engine.core.pacing import ALONE_SECONDS
+from engine.core.resident import Resident
+from engine.wire import Output, Start
+
+
+class LocalModel:
+    """A checkpoint that generates token ids.
+
+    >>> model = LocalModel.open(Path("model.gguf"), dtype="float32")
+    >>> for output in model.generate([1, 2, 3], Generation(max_tokens=16)):
+    ...     print(output.token_ids)
+    """
+
+    def __init__(self, resident: Resident) -> None:
+        self._resident = resident
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        dtype: DType = "auto",
+        form: Form = "dense",
+        kv_tokens: int | None = None,
+    ) -> Self:
+        """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
+
+        kv_tokens: size of the cache, by default the model's whole context.
+        """
+        torch.set_num_threads(num_threads())
+        return cls(open_resident(path, form, compute_dtype(dtype), kv_tokens)[0])
+
+    def generate(self, token_ids: Sequence[int], generation: Generation) -> Iterator[Output]:
+        """What each step adds, until the sequence ends. See `batch`."""
+        yield from self.batch([(token_ids, generation)])
+
+    def batch(self, runs: Sequence[tuple[Sequence[int], Generation]]) -> Iterator[Output]:
+        """Runs prompts together; `Output.sequence` is the place in `runs`.
+
+        Only the generation's `stop_token_ids` end a sequence early: texts and the tokenizer's own
+        end are not known here. Raises `EngineError` for what cannot run. Closing the iterator ends
+        what is left.
+        """
+        scheduler = self._resident.scheduler
+        sequences = [
+            sequence_of(_start(number, *run), self, self._resident.vocab_size)
+            for number, run in enumerate(runs)
+        ]
+        try:
+            for sequence in sequences:
+                scheduler.add(sequence)
+            while not self._resident.is_idle:
+                for _, output in self._resident.step(ALONE_SECONDS):
+                    if output.failure:
+                        raise output.failure.error()
+                    yield output
+        finally:
+            for sequence in sequences:
+                scheduler.remove(sequence)
+
+
+def _start(number: int, token_ids: Sequence[int], generation: Generation) -> Start:
+    return Start(
+        sequence=number,
+        handle=0,
+        token_ids=list(token_ids),
+        max_tokens=generation.max_tokens,
+        min_tokens=generation.min_tokens,
+        stop_token_ids=list(generation.stop_token_ids),
+        sampling=generation.sampling,
+    )

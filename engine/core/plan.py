@@ -1,0 +1,52 @@
+"""What one step of a model computes."""
+
+from dataclasses import dataclass
+
+from engine.core.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A sequence's tokens `start` to `end`.
+
+    scored: positions whose logits score the prompt token behind them.
+    samples: the last position's logits choose the next token.
+    """
+
+    sequence: Sequence
+    start: int
+    end: int
+    scored: range
+    samples: bool
+
+    @property
+    def num_tokens(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """Chunks to compute together; `starved` lists sequences that no cache of this size can hold."""
+
+    chunks: tuple[Chunk, ...]
+    starved: tuple[Sequence, ...] = ()
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        return sum(chunk.num_tokens for chunk in self.chunks if chunk.num_tokens > 1)
+
+
+def chunk_of(sequence: Sequence, max_tokens: int) -> Chunk:
+    """The next tokens of a sequence, at most so many."""
+    start = sequence.num_computed
+    end = min(len(sequence.token_ids), start + max_tokens)
+    is_last = end == len(sequence.token_ids)
+    return Chunk(sequence, start, end, _scored(sequence, end), is_last and sequence.max_tokens > 0)
+
+
+def _scored(sequence: Sequence, end: int) -> range:
+    # after a preemption the cache is computed anew, but no score is given twice
+    if not sequence.wants_scores:
+        return range(0)
+    first = max(sequence.num_computed, sequence.num_scored - 1)
+    return range(first, max(first, min(end, sequence.num_prompt - 1)))

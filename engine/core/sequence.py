@@ -1,0 +1,62 @@
+"""One generation: its tokens, its limits, and how far the model has come with it."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from engine.api import FinishReason, Sampling
+from engine.cache.manager import BlockTable
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """token_ids: the prompt, and behind it what has been generated.
+
+    owner, number: whose it is, and that owner's number for it. seed: its own random stream.
+    num_computed: tokens whose keys and values are in the cache; fewer again after a preemption.
+    num_scored: prompt tokens whose log-probability has been given out, if they are wanted.
+    num_cached: prompt tokens that were in the cache when it first ran.
+    """
+
+    token_ids: list[int]
+    max_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    min_tokens: int = 0
+    stop_ids: frozenset[int] = frozenset()
+    owner: Hashable = None
+    number: int = 0
+    num_prompt: int = field(init=False)
+    num_computed: int = 0
+    num_scored: int = 0
+    num_cached: int | None = None
+    table: BlockTable = field(default_factory=BlockTable)
+    finish_reason: FinishReason | None = None
+
+    def __post_init__(self) -> None:
+        self.num_prompt = len(self.token_ids)
+
+    @property
+    def num_output(self) -> int:
+        return len(self.token_ids) - self.num_prompt
+
+    @property
+    def num_pending(self) -> int:
+        """Tokens that the model has yet to read before the next can be drawn."""
+        return len(self.token_ids) - self.num_computed
+
+    @property
+    def wants_scores(self) -> bool:
+        return self.sampling.prompt_logprobs and self.num_scored < self.num_prompt
+
+    @property
+    def barred_ids(self) -> frozenset[int]:
+        """Tokens that may not be drawn next."""
+        return self.stop_ids if self.num_output < self.min_tokens else frozenset()
+
+    def append(self, token_id: int) -> None:
+        """Adds a generated token, which may be the last."""
+        self.token_ids.append(token_id)
+        if token_id in self.stop_ids:
+            self.finish_reason = "stop"
+        elif self.num_output >= self.max_tokens:
+            self.finish_reason = "length"

@@ -1,0 +1,49 @@
+"""What a checkpoint is and needs, found out in a child process that a bad file may take down.
+
+Stands above models and text, since a card takes knowledge of both.
+"""
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from engine.api import EngineError, Failure, ModelCard
+from engine.checkpoint import open_checkpoint
+from engine.core.device import DType, compute_dtype
+from engine.models.card import describe
+from engine.sandbox import serve
+from engine.text.template import has_chat_template
+from engine.wire import Inspected
+
+log = structlog.get_logger()
+
+Question = tuple[int, str, DType]
+"""The number of the call, the checkpoint's path, and what the model would compute in."""
+
+
+def answer(payload: bytes) -> bytes:
+    """An `Inspected` for a `Question`, both as msgpack."""
+    call, path, dtype = msgspec.msgpack.decode(payload, type=Question)
+    try:
+        inspected = Inspected(call, inspect(Path(path), dtype))
+    except EngineError as error:
+        inspected = Inspected(call, None, Failure(error.code, error.message, error.param))
+    except Exception as error:  # a malformed file may break a reader in ways nobody thought of
+        log.exception("inspect_failed", path=path)
+        failure = Failure("bad_checkpoint", f"{Path(path).name}: cannot be understood: {error!r}")
+        inspected = Inspected(call, None, failure)
+    return msgspec.msgpack.encode(inspected)
+
+
+def inspect(path: Path, dtype: DType) -> ModelCard:
+    """A checkpoint's card, from its headers. Raises `EngineError` bad_checkpoint."""
+    with open_checkpoint(path) as checkpoint:
+        card = describe(checkpoint, compute_dtype(dtype))
+        if has_chat_template(checkpoint):
+            card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
+    return card
+
+
+if __name__ == "__main__":
+    serve(answer)

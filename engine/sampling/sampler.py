@@ -1,0 +1,64 @@
+"""One sampler for a whole batch."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from engine.api import Failure
+from engine.sampling.adjust import adjust
+from engine.sampling.choose import best_of, choose
+from engine.sampling.draw import Choice, Draw
+from engine.sampling.logprobs import score
+
+PASS_BYTES = 32 * 2**20
+UNSOUND = Failure("internal", "the model computed logits that are not finite numbers")
+NO_CHOICE = Failure("internal", "no token is left to choose from")
+
+
+def sample(logits: Tensor, draws: list[Draw]) -> list[Choice | Failure]:
+    """A choice for each row of logits (S, vocab) float32, or why there is none.
+
+    Rows do not influence each other, so one that is broken fails alone.
+    """
+    # cumulative weights are float64; a large vocabulary times a large batch would be gigabytes
+    per_pass = max(1, PASS_BYTES // (8 * logits.shape[-1]))
+    results: list[Choice | Failure] = []
+    for start in range(0, len(draws), per_pass):
+        end = start + per_pass
+        results += _sample(logits[start:end], draws[start:end])
+    return results
+
+
+def is_sound(logits: Tensor) -> list[bool]:
+    """Whether each row of logits (R, vocab) is made of numbers only."""
+    least, most = torch.aminmax(logits, dim=-1)  # both carry a NaN on
+    sound: list[bool] = (least.isfinite() & most.isfinite()).tolist()
+    return sound
+
+
+def _sample(logits: Tensor, draws: list[Draw]) -> Iterator[Choice | Failure]:
+    adjusted = adjust(logits, draws)
+    failures = _failures(logits, adjusted)
+    rows = [row for row, failure in enumerate(failures) if failure is None]
+    choices = _choices(logits[rows], adjusted[rows], [draws[row] for row in rows])
+    for failure in failures:
+        yield failure or next(choices)
+
+
+def _failures(logits: Tensor, adjusted: Tensor) -> list[Failure | None]:
+    has_choice: list[bool] = best_of(adjusted).flatten().isfinite().tolist()
+    return [
+        UNSOUND if not sound else None if choice else NO_CHOICE
+        for sound, choice in zip(is_sound(logits), has_choice, strict=True)
+    ]
+
+
+def _choices(logits: Tensor, adjusted: Tensor, draws: list[Draw]) -> Iterator[Choice]:
+    chosen = choose(adjusted, draws) if draws else []
+    asked = [row for row, draw in enumerate(draws) if draw.sampling.logprobs is not None]
+    num_top = [draws[row].sampling.logprobs or 0 for row in asked]
+    scores = score(logits[asked], [chosen[row] for row in asked], num_top)
+    by_row = dict(zip(asked, scores, strict=True))
+    for row, token_id in enumerate(chosen):
+        yield Choice(token_id, by_row.get(row))

@@ -1,0 +1,1 @@
+"""The worker process: owns one device, holds many models, speaks token ids only."""

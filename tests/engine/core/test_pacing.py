@@ -1,0 +1,37 @@
+"""The prefill budget follows what steps were measured to take."""
+
+import pytest
+
+from engine.core.pacing import Pacing
+
+
+@pytest.mark.parametrize("tokens_per_second", [500, 5_000, 50_000])
+def test_chunks_come_to_last_what_was_asked(tokens_per_second):
+    """Whatever the machine's speed, a chunk settles near its seconds."""
+    pacing = Pacing(min_tokens=16, max_tokens=100_000)
+    for _ in range(30):
+        budget = pacing.token_budget(0.1)
+        pacing.measured(budget, budget / tokens_per_second)
+
+    assert pacing.token_budget(0.1) == pytest.approx(tokens_per_second * 0.1, rel=0.1)
+
+
+def test_the_budget_has_bounds():
+    """Progress on the slowest machine, bounded memory on the fastest."""
+    pacing = Pacing(min_tokens=16, max_tokens=512)
+    pacing.measured(16, 100.0)
+    assert pacing.token_budget(1e-6) == 16
+    for _ in range(10):
+        pacing.measured(512, 1e-3)
+
+    assert pacing.token_budget(10.0) == 512
+
+
+def test_steps_without_prefill_teach_nothing():
+    """A decode's time says nothing about reading prompts."""
+    pacing = Pacing(min_tokens=16, max_tokens=512)
+    before = pacing.token_budget(0.4)
+    pacing.measured(0, 5.0)
+    pacing.measured(2, 5.0)
+
+    assert pacing.token_budget(0.4) == before

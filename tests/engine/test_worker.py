@@ -1,0 +1,395 @@
+"""The worker as its neighbours know it: a real process, real sockets, a real tiny model."""
+
+import asyncio
+import json
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from engine.api import Form, LoadOrder, Sampling
+from engine.wire import (
+    CancelLoad,
+    Channel,
+    Event,
+    Evict,
+    Evicted,
+    Inspect,
+    Inspected,
+    Load,
+    Loaded,
+    LoadFailed,
+    Output,
+    Start,
+    Step,
+    Stop,
+    Tick,
+    WorkerReady,
+)
+
+ROOT = Path(__file__).parents[2]
+LLAMA = ROOT / "tests/fixtures/llama-plain"
+GREEDY = Sampling(temperature=0)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Running:
+    """A worker and the gateway's end of its control channel."""
+
+    process: asyncio.subprocess.Process
+    control: Channel[Any]
+    socket: Path
+    handles: int = 0
+
+    async def heard(self, kind: type) -> Any:
+        """The next event of this kind; others before it are passed over."""
+        async with asyncio.timeout(60):
+            while (event := await self.control.receive()) is not None:
+                if isinstance(event, kind):
+                    return event
+        raise AssertionError(f"the worker ended before a {kind.__name__}")
+
+    async def load(self, path: Path, kv_tokens: int = 256, form: Form = "dense") -> int:
+        """Asks for a load; its handle."""
+        self.handles += 1
+        order = LoadOrder(self.handles, "cpu", str(path), form, kv_tokens)
+        self.control.send(Load(order))
+        return self.handles
+
+    async def loaded(self, path: Path = LLAMA / "llama-plain-F32.gguf") -> int:
+        handle = await self.load(path)
+        assert (await self.heard(Loaded)).handle == handle
+        return handle
+
+
+@dataclass
+class Text:
+    """A text process's end of a connection."""
+
+    channel: Channel[Step]
+
+    def start(self, number: int, handle: int, token_ids: list[int], max_tokens: int = 12) -> None:
+        self.channel.send(Start(number, handle, token_ids, max_tokens, 0, [], GREEDY))
+
+    async def outputs(self) -> list[Output]:
+        async with asyncio.timeout(60):
+            step = await self.channel.receive()
+        assert step is not None
+        return step.outputs
+
+    async def until_end(self, *numbers: int) -> dict[int, list[Output]]:
+        """All outputs of these sequences, until the last has ended."""
+        heard: dict[int, list[Output]] = {number: [] for number in numbers}
+        open_ones = set(numbers)
+        while open_ones:
+            for output in await self.outputs():
+                heard[output.sequence].append(output)
+                if output.finish_reason or output.failure:
+                    open_ones.remove(output.sequence)
+        return heard
+
+
+def tokens(outputs: list[Output]) -> list[int]:
+    return [token_id for output in outputs for token_id in output.token_ids]
+
+
+Launch = Callable[[], Awaitable[Running]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launch(tmp_path_factory) -> AsyncIterator[Launch]:
+    """Starts workers and waits for their first event."""
+    started: list[Running] = []
+
+    async def launch() -> Running:
+        path = tmp_path_factory.mktemp("worker") / "worker.sock"
+        path.write_bytes(b"")  # as a killed worker leaves it
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "engine.worker", "--control-fd", str(theirs.fileno())),
+                *("--socket", str(path), "--memory", str(2**30), "--dtype", "float32"),
+                pass_fds=(theirs.fileno(),),
+                cwd=ROOT,
+            )
+        control = Channel[Any](*await asyncio.open_unix_connection(sock=ours), Event)
+        running = Running(process, control, path)
+        started.append(running)
+        assert await running.heard(WorkerReady) == WorkerReady("cpu", 2**30, "float32")
+        return running
+
+    yield launch
+    for running in started:
+        running.control.close()
+        if running.process.returncode is None:
+            running.process.kill()
+        await running.process.wait()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker(launch) -> Running:
+    return await launch()
+
+
+Connect = Callable[[Running], Awaitable[Text]]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def connect() -> AsyncIterator[Connect]:
+    """Connects as a text process would, until the test is over."""
+    texts: list[Text] = []
+
+    async def connect(worker: Running) -> Text:
+        streams = await asyncio.open_unix_connection(worker.socket)
+        texts.append(Text(Channel(*streams, Step)))
+        return texts[-1]
+
+    yield connect
+    for text in texts:
+        text.channel.close()
+
+
+@pytest.fixture(scope="module")
+def reference() -> list[tuple[list[int], list[int]]]:
+    """(prompt, greedy continuation) pairs."""
+    data = json.loads((LLAMA / "reference.json").read_text())
+    results = data["files"]["hf"]["results"]
+    return [(p, r["greedy"]) for p, r in zip(data["prompts"], results, strict=True)]
+
+
+async def test_only_this_user_may_connect(worker, connect):
+    """Token ids are somebody's text."""
+    assert stat.S_IMODE(worker.socket.stat().st_mode) == 0o600
+
+
+async def test_two_text_processes_generate_at_once(worker, reference, connect):
+    """Each connection hears of its own sequences, by its own numbers."""
+    handle = await worker.loaded()
+    texts = [await connect(worker), await connect(worker)]
+    for text, (prompt, _) in zip(texts, reference, strict=True):
+        text.start(0, handle, prompt)
+        text.start(1, handle, prompt, max_tokens=3)
+
+    for text, (_, greedy) in zip(texts, reference, strict=True):
+        outputs = await text.until_end(0, 1)
+        assert tokens(outputs[0]) == greedy
+        assert tokens(outputs[1]) == greedy[:3]
+        assert outputs[0][-1].finish_reason == "length"
+
+
+async def test_a_load_reports_what_it_took(worker):
+    """Bytes of weights and cache, and seconds."""
+    handle = await worker.load(LLAMA / "hf", kv_tokens=64)
+    loaded = await worker.heard(Loaded)
+
+    assert loaded.handle == handle
+    assert loaded.report.weights_bytes > 0
+    assert loaded.report.kv_bytes > 0
+    assert loaded.report.seconds > 0
+
+
+async def test_a_stopped_sequence_is_silent(worker, reference, connect):
+    """Stop ends a sequence without a last word; its neighbours go on."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    text.channel.send(Stop([0, 99]))
+    text.start(1, handle, reference[1][0])
+    outputs = [output for output in await _collect(text, 1) if output.sequence == 0]
+
+    assert len(tokens(outputs)) < 199
+    assert all(output.finish_reason is None for output in outputs)
+
+
+async def _collect(text: Text, last: int) -> list[Output]:
+    outputs: list[Output] = []
+    while not any(o.sequence == last and o.finish_reason for o in outputs):
+        outputs += await text.outputs()
+    return outputs
+
+
+async def test_a_handle_is_stale_after_its_eviction(worker, reference, connect):
+    """An evicted model answers no one, and its number is not reused."""
+    handle = await worker.loaded()
+    worker.control.send(Evict(handle))
+    assert (await worker.heard(Evicted)).handle == handle
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0])
+    (output,) = await text.outputs()
+
+    assert output.failure is not None
+    assert output.failure.code == "stale_handle"
+
+
+async def test_an_eviction_waits_for_what_runs(worker, reference, connect):
+    """Sequences are never cut by an eviction."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=100)
+    await text.outputs()
+    worker.control.send(Evict(handle))
+    await worker.heard(Evicted)
+    outputs = await text.until_end(0)
+
+    assert len(tokens(outputs[0])) == 99
+    assert outputs[0][-1].finish_reason == "length"
+
+
+async def test_an_eviction_gives_the_memory_back(worker):
+    """When a model is evicted, its bytes are free to the system, not only to Python."""
+    process = psutil.Process(worker.process.pid)
+    handle = await worker.load(LLAMA / "hf", kv_tokens=2**18)
+    loaded = await worker.heard(Loaded)
+    before = process.memory_info().rss
+    worker.control.send(Evict(handle))
+    await worker.heard(Evicted)
+
+    assert loaded.report.kv_bytes > 100 * 2**20
+    assert before - process.memory_info().rss > 0.95 * loaded.report.kv_bytes
+
+
+async def test_a_closed_connection_ends_its_sequences(worker, reference, connect):
+    """The model can be evicted at once, since nobody is left to finish for."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    text.channel.close()
+    other = await connect(worker)
+    other.start(0, handle, reference[1][0])
+    await other.until_end(0)
+    worker.control.send(Evict(handle))
+
+    assert (await worker.heard(Evicted)).handle == handle
+
+
+async def test_a_bad_request_fails_alone(worker, reference, connect):
+    """Token ids outside the vocabulary are refused beside one that works."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, [10**6])
+    text.start(1, handle, reference[0][0])
+    outputs = await text.until_end(0, 1)
+
+    assert outputs[0][0].failure.code == "bad_request"
+    assert tokens(outputs[1]) == reference[0][1]
+
+
+async def test_nonsense_ends_its_connection_alone(worker, reference, connect):
+    """A text process that lost its mind does not take the worker along."""
+    _, writer = await asyncio.open_unix_connection(worker.socket)
+    writer.write(b"\x05\x00\x00\x00hello")
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[1][0])
+    writer.close()
+
+    assert tokens((await text.until_end(0))[0]) == reference[1][1]
+
+
+async def test_a_broken_file_fails_its_load_alone(worker, tmp_path):
+    """The reason reaches the gateway; the worker serves on."""
+    path = tmp_path / "broken.gguf"
+    path.write_bytes((LLAMA / "llama-plain-F32.gguf").read_bytes()[:5000])
+    handle = await worker.load(path)
+    failed = await worker.heard(LoadFailed)
+
+    assert failed.handle == handle
+    assert failed.failure.code == "bad_checkpoint"
+
+
+async def test_a_cache_beyond_all_memory_is_out_of_memory(worker):
+    """What the allocator refuses has a code of its own."""
+    await worker.load(LLAMA / "hf", kv_tokens=2**50)
+
+    assert (await worker.heard(LoadFailed)).failure.code == "out_of_memory"
+
+
+async def test_a_load_can_be_cancelled(worker):
+    """Cancelling a load is answered once: it failed, or it had finished before it heard."""
+    handle = await worker.load(LLAMA / "hf")
+    worker.control.send(CancelLoad(handle))
+    async with asyncio.timeout(60):
+        while not isinstance(event := await worker.control.receive(), Loaded | LoadFailed):
+            pass
+
+    assert event.handle == handle
+    if isinstance(event, LoadFailed):
+        assert "cancelled" in event.failure.message
+
+
+async def test_it_inspects_in_a_child(worker, tmp_path):
+    """A card for a model, a reason for what is none, by the number of the call."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(40))
+    worker.control.send(Inspect(1, str(LLAMA / "hf")))
+    worker.control.send(Inspect(2, str(broken)))
+    found, refused = await worker.heard(Inspected), await worker.heard(Inspected)
+
+    assert (found.call, found.card.family) == (1, "llama")
+    assert (refused.call, refused.failure.code) == (2, "bad_checkpoint")
+
+
+async def test_it_ticks_while_idle(worker):
+    """The step loop says that it lives."""
+    first, second = await worker.heard(Tick), await worker.heard(Tick)
+
+    assert second.steps >= first.steps
+
+
+async def test_the_end_of_the_control_channel_ends_it(launch, reference, connect):
+    """A gateway that dies leaves no worker behind, not even a busy one."""
+    worker = await launch()
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    worker.control.close()
+    async with asyncio.timeout(5):
+        status = await worker.process.wait()
+
+    assert status == 0
+
+
+LAUNCHER = """
+import subprocess, sys
+worker = subprocess.Popen(sys.argv[2:], pass_fds=[int(sys.argv[1])])
+print(worker.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_it_dies_with_the_process_that_started_it(tmp_path):
+    """Even where the control channel stays open: somebody may have inherited its other end."""
+    ours, theirs = socket.socketpair()
+    number = str(theirs.fileno())
+    command = [sys.executable, "-m", "engine.worker", "--control-fd", number]
+    command += ["--socket", str(tmp_path / "worker.sock"), "--memory", "1"]
+    with theirs:
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", LAUNCHER, number, *command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(theirs.fileno(),),
+            cwd=ROOT,
+        )
+    assert parent.stdout is not None
+    worker = psutil.Process(int(await parent.stdout.readline()))
+    control = Channel[Any](*await asyncio.open_unix_connection(sock=ours), Event)
+    async with asyncio.timeout(60):
+        assert isinstance(await control.receive(), WorkerReady)
+    parent.kill()
+    await parent.wait()
+
+    await asyncio.to_thread(worker.wait, 10)
+    control.close()
