@@ -6,11 +6,9 @@ bytes on stdin and stdout; the child ends with its stdin, and the kernel kills i
 
 import asyncio
 import contextlib
-import ctypes
 import math
 import os
 import resource
-import signal
 import struct
 import subprocess
 import sys
@@ -18,9 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Literal
 
+from engine.process import die_with_parent
+
 _LENGTH = struct.Struct("<Q")
 _READY = b"ready"
-_PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
 MAX_REPLY_BYTES = 64 * 2**20
 
@@ -148,12 +147,6 @@ def serve(
             return
         _limit_cpu(cpu_seconds)
         _write_frame(frames_out, handler(payload))
-
-
-def die_with_parent() -> None:
-    """Has the kernel kill this process when the thread that started it ends."""
-    with contextlib.suppress(OSError, AttributeError):  # not Linux: stdin's end has to do
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _take_stdio() -> tuple[IO[bytes], IO[bytes]]:

@@ -15,7 +15,7 @@ from engine.core.opening import open_resident
 from engine.core.resident import Resident
 from engine.residency.loader import LoadCancelled
 from engine.wire import Event, Loaded, LoadFailed, Loading
-from engine.worker.process import give_back_memory
+from engine.worker.memory import give_back_memory
 
 PROGRESS_SECONDS = 0.2
 

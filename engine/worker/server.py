@@ -33,7 +33,7 @@ from engine.wire import (
 )
 from engine.worker.inspector import Inspector
 from engine.worker.loads import Loads
-from engine.worker.process import give_back_memory
+from engine.worker.memory import give_back_memory
 
 log = structlog.get_logger()
 
