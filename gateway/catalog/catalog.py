@@ -1,0 +1,209 @@
+"""The models that this server knows: a table kept fresh by rescans, with cards from the engine."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from engine.api import Engine, EngineError, ModelCard, TextSource
+from gateway.catalog.names import Names, settle_ids
+from gateway.catalog.scan import Found, find_checkpoints
+from gateway.errors import ModelLoadFailed, ModelNotFound
+
+MAX_INSPECTIONS = 2
+MAX_PAUSE_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """A checkpoint and what its inspection found: a card, or why there is none."""
+
+    id: str
+    found: Found
+    card: ModelCard | None = None
+    failure: EngineError | None = None
+    inspection: asyncio.Task[None] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing new is to be learnt unless the files change."""
+        is_bad = self.failure is not None and self.failure.code == "bad_checkpoint"
+        return self.card is not None or is_bad
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that can be asked for. created: seconds since 1970, of its files.
+
+    chat_template: the operator's, instead of the file's own; with one, every model chats.
+    """
+
+    id: str
+    card: ModelCard
+    created: int
+    aliases: tuple[str, ...] = ()
+    chat_template: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Of these very files: when they change, what is loaded of the old ones is not theirs."""
+        return f"{self.id}@{self.card.digest[:12]}"
+
+    @property
+    def text_source(self) -> TextSource:
+        card = self.card
+        return TextSource(card.path, card.digest, card.vocab_size, self.chat_template)
+
+
+@dataclass(eq=False)
+class Catalog:
+    """`start` once; then `resolve` names and list `models` and `failures`."""
+
+    root: Path
+    engine: Engine
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    chat_templates: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._names = Names({}, self.aliases)
+        self._limit = asyncio.Semaphore(MAX_INSPECTIONS)
+        self._scan: asyncio.Task[None] | None = None
+        self._scan_began = float("-inf")
+        self._pause_seconds = 0.0
+
+    def start(self) -> None:
+        """Looks around in the background."""
+        self._begin_scan()
+
+    async def stop(self) -> None:
+        tasks = [entry.inspection for entry in self._entries.values() if entry.inspection]
+        tasks += [self._scan] if self._scan else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def models(self) -> list[KnownModel]:
+        """Those that were inspected and are good, by id."""
+        return [self._known(e, e.card) for e in self._entries.values() if e.card]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Id -> why the model cannot be served."""
+        return {e.id: e.failure.message for e in self._entries.values() if e.failure}
+
+    async def wait(self, seconds: float) -> None:
+        """Until what lies in the folder now is inspected, at most `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.refresh()
+                await asyncio.gather(*(self._inspected(e) for e in [*self._entries.values()]))
+
+    async def resolve(self, name: str) -> KnownModel:
+        """The model of that name; waits for its inspection.
+
+        Raises `ModelNotFound`, `ModelLoadFailed` for files that are no good, and whatever else
+        kept the engine from inspecting them.
+        """
+        entry = await self._find(name)
+        if entry.failure and entry.failure.code == "bad_checkpoint":
+            await self.refresh()  # the file may have been replaced, or be complete by now
+            entry = await self._find(name)
+        await self._inspected(entry)
+        if entry.card is None:
+            raise _unusable(entry)
+        return self._known(entry, entry.card)
+
+    async def refresh(self) -> None:
+        """Returns when a walk that began after this call has ended. All who ask share a walk."""
+        asked = self.clock()
+        while self._scan_began < asked:
+            self._begin_scan()
+            await self._scanned()
+
+    async def _find(self, name: str) -> Entry:
+        await self._scanned()
+        try:
+            return self._entries[self._names.find(name)]
+        except ModelNotFound:
+            await self.refresh()
+            return self._entries[self._names.find(name)]
+
+    def _begin_scan(self) -> None:
+        if self._scan is None or self._scan.done():
+            self._scan = asyncio.create_task(self._scan_gently(), name="catalog-scan")
+
+    async def _scanned(self) -> None:
+        if self._scan is not None:
+            await asyncio.shield(self._scan)
+
+    async def _scan_gently(self) -> None:
+        """However often unknown names are asked for, a slow disk is walked a tenth of the time."""
+        await asyncio.sleep(self._pause_seconds)
+        self._scan_began = self.clock()
+        await self._rescan()
+        self._pause_seconds = min(9 * (self.clock() - self._scan_began), MAX_PAUSE_SECONDS)
+
+    async def _rescan(self) -> None:
+        ids = settle_ids(await asyncio.to_thread(find_checkpoints, self.root))
+        old, self._entries = self._entries, {}
+        for model_id, found in ids.items():
+            entry = old.pop(model_id, None)
+            if entry is None or entry.found != found:
+                entry = Entry(model_id, found)
+            self._entries[model_id] = entry
+            self._begin_inspection(entry)
+        self._names = Names(ids, self.aliases)
+        if old:
+            log.info("models_gone", models=sorted(old))
+
+    def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
+        names = self.chat_templates
+        template = next((names[name] for name in names if self._leads(name, entry.id)), None)
+        if template is not None and "chat" not in card.tasks:
+            card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
+        created = entry.found.stamp.modified_ns // 10**9
+        aliases = tuple(a for a, target in self.aliases.items() if self._leads(target, entry.id))
+        return KnownModel(entry.id, card, created, aliases, template)
+
+    def _leads(self, target: str, model_id: str) -> bool:
+        try:
+            return self._names.find(target) == model_id
+        except ModelNotFound:
+            return False
+
+    def _begin_inspection(self, entry: Entry) -> None:
+        if not entry.is_settled and (entry.inspection is None or entry.inspection.done()):
+            entry.inspection = asyncio.create_task(self._inspect(entry), name=f"inspect-{entry.id}")
+
+    async def _inspected(self, entry: Entry) -> None:
+        self._begin_inspection(entry)
+        if entry.inspection is not None:
+            await asyncio.shield(entry.inspection)
+
+    async def _inspect(self, entry: Entry) -> None:
+        async with self._limit:
+            try:
+                entry.card = await self.engine.inspect(str(entry.found.path))
+                entry.failure = None
+            except EngineError as error:
+                entry.failure = error
+                log.warning("model_unusable", model=entry.id, code=error.code, reason=error.message)
+
+
+def _unusable(entry: Entry) -> Exception:
+    assert entry.failure, f"{entry.id} was inspected without a result"
+    if entry.failure.code != "bad_checkpoint":
+        return entry.failure  # a process died; the next request inspects anew
+    return ModelLoadFailed(
+        f"The model {entry.id!r} cannot be served: {entry.failure.message}.", "model"
+    )

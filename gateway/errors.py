@@ -1,0 +1,274 @@
+"""Where errors become protocol: status, headers and OpenAI's envelope. Nowhere else.
+
+What we raise ourselves says its meaning in its class; what others raise is translated here.
+Streams that have begun send the same envelope as an event.
+"""
+
+# ruff: noqa: N818  # an error here is named after the fact that it states
+
+import re
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from engine.api import EngineError, ErrorCode
+from gateway.log import note
+from gateway.openai.errors import ErrorBody, ErrorReply
+
+MAX_RETRY_AFTER_SECONDS = 120
+"""SDKs give up retrying when asked to wait longer."""
+
+
+log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
+
+
+class GatewayError(Exception):
+    """An answer other than success.
+
+    heals: whether the same request may succeed later without anyone's doing; None leaves it to the
+    client's own rule for the status.
+    """
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "invalid_request_error"
+    code: ClassVar[str | None] = None
+    heals: ClassVar[bool | None] = None
+
+    def __init__(
+        self, message: str, param: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(GatewayError):
+    """A value that is wrong whatever the state of the server."""
+
+
+class Unsupported(InvalidRequest):
+    """A wish that OpenAI's interface knows and this server cannot honour, or not yet."""
+
+    code = "unsupported_value"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class ModelNotFound(GatewayError):
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, name: str, candidates: Sequence[str] = ()) -> None:
+        """candidates: ids that the name might mean, when there are several."""
+        shown = name if len(name) <= 200 else name[:200] + "..."
+        hint = f"it could be any of {', '.join(candidates)}" if candidates else "see /v1/models"
+        super().__init__(f"The model {shown!r} does not exist: {hint}.", "model")
+
+
+class ModelLoadFailed(GatewayError):
+    """The model's files cannot be served as they are; only changing them helps."""
+
+    status = 503
+    type = "server_error"
+    code = "model_load_failed"
+    heals = False
+
+
+class ModelNotLoaded(GatewayError):
+    """A load failed for a reason that may pass, such as a full device."""
+
+    status = 503
+    type = "server_error"
+    code = "model_load_failed"
+
+
+class ModelTooLarge(GatewayError):
+    """Whatever else is evicted, no device here can hold the model."""
+
+    status = 507
+    type = "server_error"
+    code = "model_too_large"
+    heals = False
+
+
+class QueueFull(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class ModelNotReady(GatewayError):
+    """The model was not ready in the time that a request may wait."""
+
+    status = 503
+    type = "server_error"
+    code = "model_loading"
+
+
+class ShuttingDown(GatewayError):
+    status = 503
+    type = "server_error"
+    code = "shutting_down"
+
+
+class RequestTimeout(GatewayError):
+    status = 408
+    code = "request_timeout"
+
+
+class ForbiddenOrigin(GatewayError):
+    """A host name or a web page that this server does not answer to."""
+
+    status = 403
+    type = "permission_error"
+    code = "forbidden_origin"
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it was answered. Nobody hears the reply."""
+
+
+class Problem(Struct, frozen=True):
+    """An error as HTTP sends it."""
+
+    status: int
+    body: ErrorBody
+    heals: bool | None = None
+    retry_after_seconds: float | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {}
+        if self.heals is not None:
+            headers["x-should-retry"] = "true" if self.heals else "false"
+        if self.retry_after_seconds is not None:
+            seconds = min(max(self.retry_after_seconds, 1), MAX_RETRY_AFTER_SECONDS)
+            headers["retry-after"] = str(round(seconds))
+        if self.status in {408, 413}:  # what is left of the body is not read
+            headers["connection"] = "close"
+        return headers
+
+    @property
+    def reply(self) -> ErrorReply:
+        return ErrorReply(self.body)
+
+
+@singledispatch
+def problem_of(error: Exception) -> Problem:
+    """The answer to an error. One that nobody foresaw tells the client nothing of our insides."""
+    del error
+    return Problem(500, ErrorBody("The server made an error; its log says which.", "server_error"))
+
+
+def is_foreseen(error: Exception) -> bool:
+    """Whether `problem_of` knows what the error means; a bug of ours is not foreseen."""
+    return problem_of.dispatch(type(error)) is not problem_of.dispatch(Exception)
+
+
+@problem_of.register
+def _(error: ClientGone) -> Problem:
+    """The status is nginx's, for the log."""
+    return Problem(499, ErrorBody(str(error), "invalid_request_error"))
+
+
+@problem_of.register
+def _(error: GatewayError) -> Problem:
+    body = ErrorBody(error.message, error.type, error.param, error.code)
+    return Problem(error.status, body, error.heals, error.retry_after_seconds)
+
+
+class _Meaning(Struct, frozen=True):
+    status: int
+    type: str
+    code: str | None
+    heals: bool | None = None
+    retry_after_seconds: float | None = None
+
+
+_ENGINE: dict[ErrorCode, _Meaning] = {
+    "bad_checkpoint": _Meaning(503, "server_error", "model_load_failed", heals=False),
+    "no_chat_template": _Meaning(400, "invalid_request_error", "no_chat_template"),
+    "template_failed": _Meaning(400, "invalid_request_error", "template_failed"),
+    "bad_request": _Meaning(400, "invalid_request_error", None),
+    "stale_handle": _Meaning(503, "server_error", "model_evicted", retry_after_seconds=1),
+    "out_of_memory": _Meaning(503, "server_error", "out_of_memory", retry_after_seconds=5),
+    "worker_lost": _Meaning(500, "server_error", None, retry_after_seconds=5),
+    "text_lost": _Meaning(500, "server_error", None, retry_after_seconds=5),
+    "internal": _Meaning(500, "server_error", None),
+}
+_ENGINE_PARAMS: dict[ErrorCode, str] = {
+    "no_chat_template": "messages",
+    "template_failed": "messages",
+}
+
+
+@problem_of.register
+def _(error: EngineError) -> Problem:
+    meaning = _ENGINE[error.code]
+    param = error.param or _ENGINE_PARAMS.get(error.code)
+    body = ErrorBody(error.message, meaning.type, param, meaning.code)
+    return Problem(meaning.status, body, meaning.heals, meaning.retry_after_seconds)
+
+
+_PATH = re.compile(r"^(?P<reason>.*) - at (?:`key` in )?`\$\.?(?P<path>.*)`$", re.DOTALL)
+
+
+@problem_of.register
+def _(error: msgspec.ValidationError) -> Problem:
+    """Its messages end with "- at `$.messages[0].role`", which is what `param` wants."""
+    found = _PATH.match(str(error))
+    path = found["path"].replace("[...]", "") if found else ""
+    reason = found["reason"] if found else str(error)
+    message = f"{path}: {reason}" if path else reason
+    return Problem(400, ErrorBody(message, "invalid_request_error", path or None))
+
+
+@problem_of.register(msgspec.DecodeError)
+@problem_of.register(UnicodeDecodeError)
+def _(error: ValueError) -> Problem:
+    message = f"The body is not JSON in UTF-8: {error}."
+    return Problem(400, ErrorBody(message, "invalid_request_error"))
+
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_supported", 413: "request_too_large"}
+_HTTP_MESSAGES = {
+    404: "There is nothing at this path.",
+    405: "This path does not answer that method.",
+    413: "The body is too large.",
+}
+
+
+@problem_of.register
+def _(error: HTTPException) -> Problem:
+    """Litestar's own: unknown route, wrong method, body too large."""
+    status = error.status_code
+    if status >= 500:
+        return Problem(status, ErrorBody("The server made an error.", "server_error"))
+    message = _HTTP_MESSAGES.get(status, error.detail)
+    body = ErrorBody(message, "invalid_request_error", None, _HTTP_CODES.get(status))
+    return Problem(status, body)
+
+
+def error_response(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's handler of every exception."""
+    problem = problem_of(error)
+    note(error=problem.body.message)
+    if not is_foreseen(error):
+        log.error("request_failed", exc_info=error)
+    allow = getattr(error, "headers", None) or {}
+    return Response(
+        _encode(problem.reply),
+        status_code=problem.status,
+        headers={**allow, **problem.headers},
+        media_type="application/json",
+    )

@@ -1,0 +1,148 @@
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gateway.openai.sampling import PositiveCount, SamplingFields
+from gateway.openai.usage import Usage
+
+# --- request ------------------------------------------------------------------------------------
+
+
+class ContentPart(Struct, frozen=True):
+    type: str
+    text: str | None = None
+
+
+class FunctionCall(Struct, frozen=True):
+    name: str
+    arguments: str | None = None
+
+
+class ToolCall(Struct, frozen=True):
+    function: FunctionCall
+    id: str | None = None
+    type: Literal["function"] = "function"
+
+
+class Message(Struct, frozen=True):
+    role: Literal["developer", "system", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class ResponseFormat(Struct, frozen=True):
+    type: Literal["text", "json_object", "json_schema"]
+
+
+class FunctionDefinition(Struct, frozen=True):
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(Struct, frozen=True):
+    """What is checked of a tool; templates get it as it came (`ChatRequest.tools`)."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ChatRequest(SamplingFields, frozen=True, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=2048)]
+    max_completion_tokens: PositiveCount | None = None
+    max_tokens: PositiveCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[Any] | None = None
+    function_call: object = None
+    modalities: list[str] | None = None
+    audio: object = None
+    web_search_options: object = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+    enable_thinking: bool | None = None
+    chat_template: object = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+
+
+# --- reply --------------------------------------------------------------------------------------
+
+
+class TopLogprob(Struct, frozen=True):
+    token: str
+    logprob: float
+    bytes: list[int]
+    token_id: int
+
+
+class TokenLogprob(Struct, frozen=True):
+    """bytes: the token's exact bytes, needed to rebuild split characters. token_id: our extra."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    token_id: int
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(Struct, frozen=True):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class ReplyMessage(Struct, frozen=True):
+    content: str | None
+    role: str = "assistant"
+    refusal: None = None
+
+
+class Choice(Struct, frozen=True):
+    index: int
+    message: ReplyMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: str
+
+
+class ChatCompletion(Struct, frozen=True, kw_only=True):
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    object: str = "chat.completion"
+    system_fingerprint: str | None = None
+
+
+class ChoiceDelta(Struct, frozen=True):
+    """`role` comes once, in a choice's first chunk: SDKs concatenate repeated strings."""
+
+    role: str | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+
+
+class ChunkChoice(Struct, frozen=True):
+    index: int
+    delta: ChoiceDelta
+    logprobs: ChoiceLogprobs | UnsetType = UNSET
+    finish_reason: str | None = None
+
+
+class ChatChunk(Struct, frozen=True, kw_only=True):
+    """usage: absent unless asked for; then null in every chunk but the last."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    object: str = "chat.completion.chunk"
+    system_fingerprint: str | None = None
+    usage: Usage | UnsetType | None = UNSET

@@ -1,0 +1,45 @@
+from msgspec import Struct
+
+
+class Status(Struct, frozen=True):
+    """llama.cpp's router word for the state, which Open WebUI reads."""
+
+    value: str
+
+
+class Architecture(Struct, frozen=True):
+    input_modalities: list[str]
+    output_modalities: list[str]
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """OpenAI's four fields first, then what clients of local servers look for.
+
+    context_length: tokens that a prompt and its completion may fill here, which the device's memory
+    may make fewer than the model knows (`max_position_embeddings` of the checkpoint).
+    """
+
+    id: str
+    created: int
+    owned_by: str
+    object: str = "model"
+    name: str
+    aliases: list[str]
+    state: str
+    status: Status
+    family: str
+    format: str
+    quantization: str
+    parameters: int
+    bytes: int
+    context_length: int
+    context_window: int
+    max_model_len: int
+    tasks: list[str]
+    capabilities: list[str]
+    architecture: Architecture
+
+
+class ModelList(Struct, frozen=True):
+    data: list[Model]
+    object: str = "list"

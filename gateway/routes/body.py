@@ -1,0 +1,83 @@
+"""Bytes of a request to a wire struct."""
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+from gateway.errors import ClientGone, InvalidRequest, RequestTimeout
+
+MAX_DEPTH = 64
+DISCARD_BYTES = 256 * 2**20
+DISCARD_SECONDS = 10.0
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+Wire = TypeVar("Wire")
+
+
+async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
+    """Raises `RequestTimeout` if it does not come in time, and 413 if it is over the app's limit."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.body()
+    except RequestEntityTooLarge:
+        await _discard_rest(request)
+        raise
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {seconds:g} s.") from None
+    except InternalServerException as error:  # Litestar's name for a broken connection
+        raise ClientGone("while sending its body") from error
+
+
+async def _discard_rest(request: Request[Any, Any, Any]) -> None:
+    """Most clients look for an answer only when they have sent everything; a few would never."""
+    num_bytes = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while num_bytes < DISCARD_BYTES:
+                message = await request.receive()
+                if message["type"] != "http.request" or not message["more_body"]:
+                    return
+                num_bytes += len(message["body"])
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Wire]) -> Wire:
+    """Raises what msgspec raises, `UnicodeDecodeError` or `InvalidRequest`.
+
+    Of equal keys the last counts.
+
+    The decoder checks UTF-8 only in the values it keeps, and has no limit of its own on nesting.
+    """
+    if not body.isascii():
+        body.decode()
+    try:
+        message = decoder.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
+    if is_deeper(body, MAX_DEPTH):
+        raise _too_deep()
+    return message
+
+
+def is_deeper(body: bytes, depth: int) -> bool:
+    """Whether brackets in valid JSON are nested more than `depth` deep; never slow."""
+    if body.count(b"[") + body.count(b"{") <= depth:
+        return False
+    brackets = _STRING.sub(b"", body).translate(_AS_SQUARE, _NO_BRACKET)
+    for _ in range(depth):  # each round takes the innermost pairs away
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body is nested more than {MAX_DEPTH} deep.")

@@ -1,0 +1,41 @@
+"""What the controllers work with. The composition root makes one and puts it in `app.state`."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Request
+
+from engine.api import Engine
+from gateway.catalog.catalog import Catalog
+from gateway.config import Settings
+from gateway.pool import Pool
+
+
+@dataclass(eq=False)
+class Services:
+    """is_draining: the server takes its leave, so nobody should send it new requests."""
+
+    settings: Settings
+    engine: Engine
+    catalog: Catalog
+    pool: Pool
+    is_draining: bool = False
+    answering: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def cut(self) -> None:
+        """Ends every reply that is being made with an error."""
+        for task in self.answering:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Cuts what is still being answered, and lets go of everything else."""
+        self.cut()
+        await asyncio.gather(*self.answering, return_exceptions=True)
+        await self.catalog.stop()
+        await self.pool.close()
+
+
+def services_of(request: Request[Any, Any, Any]) -> Services:
+    services: Services = request.app.state.services
+    return services

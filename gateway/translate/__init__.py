@@ -1,0 +1,1 @@
+"""Wire structs to the engine's and back: the only place that knows both."""

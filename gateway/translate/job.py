@@ -1,0 +1,86 @@
+"""A request in the engine's words, before and after its prompts are tokenized."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.api import ChatPrompt, Generation, Prepared, Prompt, Run, TextPrompt
+from gateway.errors import ContextLengthExceeded, InvalidRequest
+
+CHARACTERS_PER_TOKEN = 16
+"""More than any text has on average, however well its words are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a request asks for. Its choices are prompt-major: index = prompt * n + j.
+
+    generation.max_tokens is not used: `max_tokens` is, where None means the rest of the window.
+    prompt_param: the request's field that holds the prompt, for errors.
+    """
+
+    prompts: tuple[Prompt, ...]
+    generation: Generation
+    prompt_param: str
+    n: int = 1
+    max_tokens: int | None = None
+    stream: bool = False
+    include_usage: bool = False
+
+    @property
+    def num_choices(self) -> int:
+        return len(self.prompts) * self.n
+
+    def refuse_hopeless(self, context_length: int) -> None:
+        """Raises for prompts that cannot fit, before minutes are spent on tokenizing them."""
+        for prompt in self.prompts:
+            if _least_tokens(prompt) > context_length:
+                raise ContextLengthExceeded(
+                    f"This model's context length is {context_length} tokens; the prompt is far "
+                    f"longer.",
+                    self.prompt_param,
+                )
+
+    def runs(self, prepared: Sequence[Prepared], context_length: int) -> list[Run]:
+        """One run per choice. Raises if a prompt and its completion do not fit the context."""
+        return [
+            Run(place * self.n + j, prompt.ticket, self._generation(prompt, context_length, j))
+            for place, prompt in enumerate(prepared)
+            for j in range(self.n)
+        ]
+
+    def _generation(self, prompt: Prepared, context_length: int, j: int) -> Generation:
+        sampling = self.generation.sampling
+        if sampling.seed is not None and j:
+            # each choice draws on its own, the same way every time
+            seed = (sampling.seed + j + 2**63) % 2**64 - 2**63
+            sampling = msgspec.structs.replace(sampling, seed=seed)
+        max_tokens = self._max_tokens(len(prompt.token_ids), context_length)
+        return msgspec.structs.replace(self.generation, sampling=sampling, max_tokens=max_tokens)
+
+    def _max_tokens(self, num_prompt_tokens: int, context_length: int) -> int:
+        if not num_prompt_tokens:
+            raise InvalidRequest("The prompt is empty.", self.prompt_param)
+        room = context_length - num_prompt_tokens
+        least = 1 if self.max_tokens is None else self.max_tokens
+        if room < least:
+            raise ContextLengthExceeded(
+                f"This model's context length is {context_length} tokens, but {num_prompt_tokens} "
+                f"of the prompt and {least} of the completion were requested.",
+                self.prompt_param,
+            )
+        max_tokens = room if self.max_tokens is None else self.max_tokens
+        if self.generation.min_tokens > max_tokens:
+            raise InvalidRequest(f"min_tokens is more than the {max_tokens} possible", "min_tokens")
+        return max_tokens
+
+
+def _least_tokens(prompt: Prompt) -> int:
+    match prompt:
+        case ChatPrompt(messages):
+            return sum(len(m["content"]) for m in messages) // CHARACTERS_PER_TOKEN
+        case TextPrompt(text):
+            return len(text) // CHARACTERS_PER_TOKEN
+        case _:
+            return len(prompt.token_ids)

@@ -1,0 +1,68 @@
+import pytest
+
+from gateway.errors import Unsupported
+from gateway.openai.chat import ContentPart, FunctionCall, Message, ToolCall
+from gateway.translate.messages import merge_systems, read_messages
+
+
+def test_roles_and_text():
+    """Templates know `system`; parts become lines of text, no content is empty text."""
+    messages = [
+        Message("developer", "be brief"),
+        Message("user", [ContentPart("text", "a"), ContentPart("text", "b")]),
+        Message("assistant", None),
+    ]
+
+    assert read_messages(messages) == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "a\nb"},
+        {"role": "assistant", "content": ""},
+    ]
+
+
+def test_tool_calls_and_their_results():
+    """Arguments become objects, since templates print them as JSON themselves."""
+    call = ToolCall(FunctionCall("look", '{"at": 1}'), "call_1")
+    bad = ToolCall(FunctionCall("look", "not json"), "call_2")
+    messages = [
+        Message("assistant", tool_calls=[call, bad], reasoning="hm"),
+        Message("tool", "found", tool_call_id="call_1", name="look"),
+    ]
+
+    assistant, tool = read_messages(messages)
+
+    assert assistant["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": {"at": 1}}},
+        {"id": "call_2", "type": "function", "function": {"name": "look", "arguments": "not json"}},
+    ]
+    assert assistant["reasoning_content"] == "hm"
+    assert tool == {"role": "tool", "content": "found", "tool_call_id": "call_1", "name": "look"}
+
+
+def test_what_is_no_text_is_refused_by_its_place():
+    """An image is not dropped in silence."""
+    messages = [Message("user", "x"), Message("user", [ContentPart("image_url")])]
+
+    with pytest.raises(Unsupported) as caught:
+        read_messages(messages)
+    assert caught.value.param == "messages[1].content[0].type"
+
+
+@pytest.mark.parametrize("roles", [["user"], ["system", "user"], ["system", "user", "assistant"]])
+def test_messages_in_order_are_not_merged(roles):
+    """There is nothing to mend."""
+    assert merge_systems([{"role": role, "content": role} for role in roles]) is None
+
+
+def test_systems_are_merged_in_front():
+    """In their order, with the others in theirs."""
+    roles = ["user", "system", "assistant", "system"]
+    messages = [{"role": role, "content": f"{role} {n}"} for n, role in enumerate(roles)]
+
+    merged = merge_systems(messages)
+
+    assert merged == [
+        {"role": "system", "content": "system 1\n\nsystem 3"},
+        messages[0],
+        messages[2],
+    ]
