@@ -4,8 +4,6 @@ What we raise ourselves says its meaning in its class; what others raise is tran
 Streams that have begun send the same envelope as an event.
 """
 
-# ruff: noqa: N818  # an error here is named after the fact that it states
-
 import re
 from collections.abc import Sequence
 from functools import singledispatch
@@ -58,6 +56,10 @@ class Unsupported(InvalidRequest):
     """A wish that OpenAI's interface knows and this server cannot honour, or not yet."""
 
     code = "unsupported_value"
+
+
+class NoChatTemplate(InvalidRequest):
+    code = "no_chat_template"
 
 
 class ContextLengthExceeded(InvalidRequest):

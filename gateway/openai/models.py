@@ -16,7 +16,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """OpenAI's four fields first, then what clients of local servers look for.
 
     context_length: tokens that a prompt and its completion may fill here, which the device's memory
-    may make fewer than the model knows (`max_position_embeddings` of the checkpoint).
+    may make fewer than the model knows (`max_position_embeddings` of the checkpoint). device: where
+    it is resident, if it is. leases, waiting: requests that it serves now, and that wait for it.
     """
 
     id: str
@@ -27,6 +28,9 @@ class Model(Struct, frozen=True, kw_only=True):
     aliases: list[str]
     state: str
     status: Status
+    device: str | None
+    leases: int
+    waiting: int
     family: str
     format: str
     quantization: str

@@ -46,6 +46,6 @@ def _shown(services: Services, model: KnownModel) -> Model:
         model.card,
         created=model.created,
         aliases=model.aliases,
-        state=services.pool.status(model.key).state,
+        status=services.pool.status(model.key),
         context_length=context_length,
     )

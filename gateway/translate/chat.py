@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from engine.api import ChatPrompt, Delta, ModelCard, TokenLogprob
 from engine.api import Usage as EngineUsage
-from gateway.errors import InvalidRequest, Unsupported
+from gateway.errors import InvalidRequest, NoChatTemplate, Unsupported
 from gateway.openai import chat as wire
 from gateway.openai.chat import ChatChunk, ChatCompletion, ChatRequest
 from gateway.openai.usage import Usage
@@ -43,7 +43,7 @@ def read_chat(request: ChatRequest, card: ModelCard, max_choices: int) -> Job:
     if request.modalities not in (None, ["text"]):
         raise Unsupported("modalities: only text is supported.", "modalities")
     if "chat" not in card.tasks:
-        raise Unsupported(
+        raise NoChatTemplate(
             "This model has no chat template: it completes only. Use /v1/completions.", "model"
         )
     prompt = ChatPrompt(

@@ -2,8 +2,9 @@
 
 from engine.api import ModelCard
 from gateway.openai.models import Architecture, Model, Status
+from gateway.pool.status import ModelState, ModelStatus
 
-STATUSES = {
+STATUSES: dict[ModelState, str] = {
     "unloaded": "unloaded",
     "loading": "loading",
     "loaded": "loaded",
@@ -19,7 +20,7 @@ def read_model(
     *,
     created: int,
     aliases: tuple[str, ...],
-    state: str,
+    status: ModelStatus,
     context_length: int,
 ) -> Model:
     return Model(
@@ -28,8 +29,11 @@ def read_model(
         owned_by=model_id.split("/", 1)[0] if "/" in model_id else "roundhouse",
         name=model_id.rsplit("/", 1)[-1],
         aliases=list(aliases),
-        state=state,
-        status=Status(STATUSES[state]),
+        state=status.state,
+        status=Status(STATUSES[status.state]),
+        device=status.device,
+        leases=status.leases,
+        waiting=status.waiting,
         family=card.family,
         format=card.format,
         quantization=card.quantization,
