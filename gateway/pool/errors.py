@@ -17,7 +17,7 @@ class PoolError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TooLargeForDevice(PoolError):  # noqa: N818  # a fact, as in gateway.errors
+class TooLargeForDevice(PoolError):  # a fact, as in gateway.errors
     """No form of the model can ever fit a device, whatever else is evicted."""
 
     def __init__(self, model: str, needed: int, available: int) -> None:
@@ -26,7 +26,7 @@ class TooLargeForDevice(PoolError):  # noqa: N818  # a fact, as in gateway.error
         self.available = available
 
 
-class QueueFull(PoolError):  # noqa: N818  # a fact, as in gateway.errors
+class QueueFull(PoolError):  # a fact, as in gateway.errors
     """Too many requests wait already, for this model or in all."""
 
     def __init__(self, model: str, waiting: int, limit: int) -> None:
@@ -34,7 +34,7 @@ class QueueFull(PoolError):  # noqa: N818  # a fact, as in gateway.errors
         super().__init__(message, retry_after_seconds=5)
 
 
-class WaitExceeded(PoolError):  # noqa: N818  # a fact, as in gateway.errors
+class WaitExceeded(PoolError):  # a fact, as in gateway.errors
     """The model could not be made ready within the time that a request may wait."""
 
     def __init__(self, model: str, seconds: float) -> None:
@@ -51,7 +51,7 @@ class LoadFailedError(PoolError):
         self.reason = reason
 
 
-class PoolClosed(PoolError):  # noqa: N818  # a fact, as in gateway.errors
+class PoolClosed(PoolError):  # a fact, as in gateway.errors
     """The server is shutting down."""
 
     def __init__(self) -> None:

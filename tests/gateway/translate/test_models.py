@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 
 from gateway.pool import ModelState
+from gateway.pool.status import ModelStatus
 from gateway.translate.models import STATUSES, read_model
 
 
