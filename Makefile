@@ -1,0 +1,73 @@
+# Everything lands in .venv and models/; nothing outside this folder is touched.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PIP_ARGS ?=
+PORT ?=
+ARGS ?=
+MODELS ?= models
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+
+.PHONY: help run test test-slow lint types models bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PORT=8081               where 'make run' listens (8080)"
+	@echo "  ARGS='--memory 2GiB'    more arguments for roundhouse serve, pytest or the benchmarks"
+	@echo "  MODELS=DIR              the models folder (models)"
+	@echo "  PYTHON=python3.12       which Python makes .venv (python3; 3.11 or newer)"
+	@echo "  PIP_ARGS=...            options for pip, such as another package index"
+
+run: $(VENV)/.run models ## install, bring the demo models, serve on http://127.0.0.1:8080
+	@$(BIN)/roundhouse serve --models-dir $(MODELS) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: $(VENV)/.dev models ## install with test tools, run the tests
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-slow: $(VENV)/.dev models ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev ## ruff and import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+models: $(VENV)/.run ## bring the demo models only
+	@$(BIN)/python -m gateway demo $(MODELS)
+
+bench: $(VENV)/.dev models ## measure swaps and decoding on the demo models
+	$(BIN)/python bench/swap.py --models-dir $(MODELS) $(ARGS)
+	$(BIN)/python bench/decode.py --models-dir $(MODELS) $(ARGS)
+
+clean: ## remove .venv and caches; models stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find gateway engine tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps say what is installed: the second time costs nothing, a changed pin installs anew.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, $(PYTHON) is not: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments. On Debian: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test,dev]'
+	@touch $(VENV)/.run $@

@@ -1,0 +1,43 @@
+"""The `roundhouse` command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gateway.cli import chat, demo, models, serve, version
+from gateway.cli.errors import CommandError
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="roundhouse",
+        description="One OpenAI-compatible endpoint in front of a pool of models.",
+    )
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    serve.add_parser(commands)
+    models.add_parsers(commands)
+    chat.add_parser(commands)
+    demo.add_parser(commands)
+    version.add_parser(commands)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command. Exits with 1 and one line when it cannot go on, with 2 on a bad call."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except CommandError as error:
+        sys.exit(f"roundhouse: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read us (head, less) has seen enough. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""`roundhouse serve`: the gateway, the engine, and a word on what can be asked of them."""
+
+import argparse
+import asyncio
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from litestar.datastructures import State
+
+    from gateway.catalog.catalog import Catalog, KnownModel
+    from gateway.config import Settings
+
+INSPECTION_SECONDS = 60
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("serve", help="answer OpenAI clients until stopped")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: ./roundhouse.toml")
+    parser.add_argument("--models-dir", type=Path, metavar="DIR", help="default: ./models")
+    parser.add_argument("--host", help="default: 127.0.0.1")
+    parser.add_argument("--port", type=int, help="default: 8080; 0 takes a free one")
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="what models may take, as 2GiB (default: 60%% of RAM)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        help="what is computed and cached in; float32 is exact and slow (default: auto)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from engine.api import EngineError
+    from gateway.app import serve
+    from gateway.config import SettingsError
+    from gateway.log import configure_logging
+
+    try:
+        settings = read_settings(args)
+        configure_logging(settings.log_format)
+        serve(settings, Announcer().on_ready)
+    except (SettingsError, EngineError) as error:
+        raise CommandError(str(error)) from None
+
+
+def read_settings(args: argparse.Namespace) -> "Settings":
+    """The configuration file's settings with the command line's over them.
+
+    Raises CommandError without a models folder, SettingsError for everything else.
+    """
+    from gateway.cli.memory import default_budget
+    from gateway.config import load_settings
+
+    names = ("models_dir", "host", "port", "memory", "dtype")
+    settings = load_settings(args.config, {name: getattr(args, name) for name in names})
+    if not settings.models_dir.is_dir():
+        raise CommandError(
+            f"there is no models folder {settings.models_dir}: make it, name another with "
+            f"--models-dir, or 'roundhouse demo {settings.models_dir}' fills one"
+        )
+    if settings.memory is None:
+        settings = msgspec.structs.replace(settings, memory=default_budget())
+    return settings
+
+
+class Announcer:
+    """Says on standard output where the server is and what it found, once it is known."""
+
+    def on_ready(self, state: "State") -> None:
+        # Kept, since the loop itself keeps only weak references to its tasks.
+        self._task = asyncio.get_running_loop().create_task(self._announce(state))
+
+    async def _announce(self, state: "State") -> None:
+        host, port = state.address
+        services = state.services
+        print(f"Roundhouse listens on {url_of(host, port)}", flush=True)
+        await services.catalog.wait(INSPECTION_SECONDS)
+        print(findings(services.catalog, services.settings), flush=True)
+        print(f"\nTry:\n{curl_line(url_of(host, port), services.catalog.models)}\n", flush=True)
+
+
+def url_of(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (read, not bound)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def findings(catalog: "Catalog", settings: "Settings") -> str:
+    """The models that were found, and what is wrong with the rest."""
+    budget_gib = (settings.memory or 0) / 2**30
+    lines = [f"Models in {settings.models_dir}, {budget_gib:.1f} GiB of memory for them:"]
+    lines += [f"  {model.id}  ({_does(model)})" for model in catalog.models]
+    lines += [f"  {name}: cannot be served: {why}" for name, why in catalog.failures.items()]
+    return "\n".join(lines if len(lines) > 1 else [*lines, "  none yet; put a .gguf file there"])
+
+
+def curl_line(url: str, models: "list[KnownModel]") -> str:
+    """A request that works here, ready for a shell."""
+    chats = [model for model in models if _can_chat(model)]
+    body: dict[str, object]
+    if chats:
+        message = {"role": "user", "content": "What is the capital of France?"}
+        path, body = "chat/completions", {"model": chats[0].id, "messages": [message]}
+    elif models:
+        path, body = "completions", {"model": models[0].id, "prompt": "Once upon a time"}
+    else:
+        return f"  curl {url}/v1/models"
+    data = shlex.quote(json.dumps(body | {"temperature": 0, "stream": True}))
+    return f"  curl -N {url}/v1/{path} -H 'Content-Type: application/json' -d {data}"
+
+
+def _does(model: "KnownModel") -> str:
+    does = "chats" if _can_chat(model) else "completes"
+    return f"{model.card.family}, {model.card.quantization}, {does}"
+
+
+def _can_chat(model: "KnownModel") -> bool:
+    return "chat" in model.card.tasks or model.chat_template is not None

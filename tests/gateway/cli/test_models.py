@@ -1,0 +1,67 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gateway.cli.models import decimal
+
+
+def test_list_shows_all_models(roundhouse, loopback):
+    """Every model is a line with its state and size."""
+    header, chat, base = roundhouse("list", "--url", loopback.url).splitlines()
+
+    assert header.split()[:2] == ["MODEL", "STATE"]
+    assert chat.split()[:2] == ["org/chat-model", "loaded"]
+    assert "135 M" in chat
+    assert "98.4 MB" in chat
+    assert base.split()[:2] == ["base-model", "unloaded"]
+
+
+def test_ps_shows_what_is_in_memory(roundhouse, loopback):
+    """A model that is not loaded is none of ps's business."""
+    printed = roundhouse("ps", "--url", loopback.url)
+
+    assert "org/chat-model" in printed
+    assert "base-model" not in printed
+
+
+def test_json_is_the_servers_own(roundhouse, loopback):
+    """With --json a program gets every field."""
+    models = json.loads(roundhouse("list", "--json", "--url", loopback.url))
+
+    assert models[1]["context_length"] == 8192
+
+
+def test_markup_in_a_name_is_text(roundhouse, loopback):
+    """A file may be called anything; square brackets are not styles."""
+    loopback.routes["/v1/models"] = (200, {"data": [{"id": "a[bold]b", "state": "loaded"}]})
+
+    assert "a[bold]b" in roundhouse("list", "--url", loopback.url)
+
+
+@pytest.mark.parametrize(("command", "word"), [("list", "no models"), ("ps", "No model is loaded")])
+def test_nothing_to_show_is_said(roundhouse, loopback, command, word):
+    """An empty table would leave one wondering."""
+    loopback.routes["/v1/models"] = (200, {"data": []})
+
+    assert word in roundhouse(command, "--url", loopback.url)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 "), (999, "999 "), (999.6, "1 k"), (134_515_008, "135 M"), (7e9, "7 G"), (2e12, "2 T")],
+)
+def test_decimal_keeps_three_digits(number, text):
+    """Numbers are short, with the prefix that fits."""
+    assert decimal(number) == text
+
+
+def test_closed_pipe_is_silent(loopback):
+    """A reader that has seen enough, such as head, causes no traceback."""
+    command = [sys.executable, "-m", "gateway", "list", "--json", "--url", loopback.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert errors == b""
