@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -31,6 +32,7 @@ class Program:
     module: str
     arguments: Sequence[str]
     incoming: Any
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Process(Protocol, Generic[In]):
@@ -79,6 +81,7 @@ class LocalLauncher:
                 *(sys.executable, "-m", program.module),
                 *("--control-fd", str(theirs.fileno())),
                 *program.arguments,
+                env={**os.environ, **program.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

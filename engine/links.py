@@ -31,6 +31,10 @@ In = TypeVar("In")
 
 DType = Literal["auto", "float32", "bfloat16"]
 
+# Torch's threads would spin at the end of each operator. With anything else on the cores they spin
+# against the very thread that they wait for: each operator then takes 8 ms instead of 0.03.
+WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 
 class Calls(Generic[Key, Answer]):
     """Questions in flight: each is answered, refused, or failed when its process is lost."""
@@ -100,7 +104,8 @@ class WorkerLink(Link[Event]):
         arguments = ["--socket", str(socket), "--device", device.name]
         arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype]
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
-        super().__init__(launcher, Program(device.name, "engine.worker", arguments, Event), lost)
+        program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
+        super().__init__(launcher, program, lost)
         self.device = device
         self.socket = socket
         self.last_tick = time.monotonic()
