@@ -1,0 +1,58 @@
+"""The paged cache as a layer sees it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.cache.spec import KV
+from engine.kernels import ops
+from engine.kernels.batch import BatchLayout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PagedKV:
+    """One layer's keys and values: (num_blocks, block_size, num_heads, head_dim) each."""
+
+    spec: KV
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def allocate(
+        cls,
+        spec: KV,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+    ) -> "PagedKV":
+        """An empty cache; all of it is resident from here on."""
+        shape = (num_blocks, block_size, spec.num_heads, spec.head_dim)
+        return cls(
+            spec,
+            torch.zeros(shape, dtype=dtype, device=device),
+            torch.zeros(shape, dtype=dtype, device=device),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.values.nbytes
+
+    def append(self, k: Tensor, v: Tensor, layout: BatchLayout) -> None:
+        """Puts the rows' keys and values, (T, num_heads, head_dim), in the layout's slots."""
+        ops.cache_write(k, v, self.keys, self.values, layout)
+
+    def attend(
+        self, q: Tensor, layout: BatchLayout, scale: float, softcap: float | None = None
+    ) -> Tensor:
+        """What each row sees of its sequence, (T, heads, head_dim); its own must be appended."""
+        return ops.paged_attention(
+            q,
+            self.keys,
+            self.values,
+            layout,
+            scale=scale,
+            window=self.spec.window,
+            softcap=softcap,
+        )

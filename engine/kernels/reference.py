@@ -1,0 +1,122 @@
+"""Every op of the vocabulary in plain torch, for any device and weight format."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # torch's own name for it
+
+from engine.kernels.registry import register
+from engine.kernels.weight import DENSE, Weight
+from engine.quant.formats import FORMATS
+
+UNPACK_ELEMENTS = 4 * 2**20
+"""At most so many values of a packed weight (or one row) are unpacked at a time."""
+
+EXACT_LOGITS = 64
+"""So many logits of each row are computed in float32 where the rest are bfloat16."""
+
+
+@register("embedding")
+def embedding(token_ids: Tensor, weight: Weight) -> Tensor:
+    rows = weight.data.index_select(0, token_ids)
+    return rows.float() if weight.format == DENSE else _unpack(weight, rows, torch.float32)
+
+
+@register("linear", weight_format=DENSE)
+def linear_dense(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    return F.linear(x.to(weight.dtype), weight.data, bias)
+
+
+@register("linear")
+def linear_packed(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    return _linear_in_slices(x.to(weight.dtype), weight, bias)
+
+
+@register("logits", weight_format=DENSE)
+def logits_dense(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    rough = linear_dense(x, weight, bias).float()
+    if weight.dtype == torch.float32:
+        return rough
+    # bfloat16 rounds a logit of 16 to a multiple of 1/8: what decides is computed again.
+    best = rough.topk(min(EXACT_LOGITS, rough.shape[-1])).indices
+    exact = torch.einsum("rbh,rh->rb", weight.data[best].float(), x.float())
+    return rough.scatter_(-1, best, exact if bias is None else exact + bias.float()[best])
+
+
+@register("logits")
+def logits_packed(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    return _linear_in_slices(x.float(), weight, bias)
+
+
+def _linear_in_slices(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
+    """In x's dtype, the weight unpacked a slice at a time."""
+    out_features, in_features = weight.shape
+    step = max(1, UNPACK_ELEMENTS // in_features)
+    slices = [weight.data[start : start + step] for start in range(0, out_features, step)]
+    result = torch.cat([F.linear(x, _unpack(weight, rows, x.dtype)) for rows in slices], dim=-1)
+    return result if bias is None else result + bias
+
+
+def _unpack(weight: Weight, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    return FORMATS[weight.format].unpack(rows, dtype)
+
+
+@register("rms_norm")
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    wide = x.float()
+    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return (normed * weight).to(x.dtype)
+
+
+@register("rope_table")
+def rope_table(positions: Tensor, inv_freq: Tensor, factor: float) -> Tensor:
+    angles = positions.float()[:, None] * inv_freq
+    return torch.stack([angles.cos(), angles.sin()], dim=1) * factor
+
+
+@register("rope")
+def rope(x: Tensor, table: Tensor) -> Tensor:
+    half = table.shape[2]
+    cos, sin = table[:, None, 0], table[:, None, 1]
+    first, second = x[..., :half].float(), x[..., half : 2 * half].float()
+    rotated = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    return torch.cat([rotated.to(x.dtype), x[..., 2 * half :]], dim=-1)
+
+
+@register("split_heads")
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    return x.view(x.shape[0], num_heads, -1)
+
+
+@register("merge_heads")
+def merge_heads(x: Tensor) -> Tensor:
+    return x.flatten(1)
+
+
+@register("silu_mul")
+def silu_mul(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
+@register("gelu_tanh_mul")
+def gelu_tanh_mul(gate: Tensor, up: Tensor) -> Tensor:
+    return F.gelu(gate, approximate="tanh") * up
+
+
+@register("add")
+def add(x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+@register("scale")
+def scale(x: Tensor, factor: float) -> Tensor:
+    return x * torch.tensor(factor, dtype=x.dtype, device=x.device)
+
+
+@register("softcap")
+def softcap(x: Tensor, cap: float) -> Tensor:
+    return cap * torch.tanh(x / cap)
+
+
+@register("select_rows")
+def select_rows(x: Tensor, rows: Tensor) -> Tensor:
+    return x.index_select(0, rows)

@@ -1,0 +1,1 @@
+"""Families of models: what each declares, and how a checkpoint becomes one of them."""

@@ -1,0 +1,27 @@
+"""A checkpoint understood: its family, its config, the model without weights, and where those are."""
+
+from dataclasses import dataclass
+
+from engine.checkpoint import Checkpoint
+from engine.models.binding import Binding, bind
+from engine.models.config_reader import read_config
+from engine.models.family import Family
+from engine.models.meta import Config
+from engine.models.registry import family_of
+from engine.nn.decoder import CausalLM
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    family: Family
+    config: Config
+    model: CausalLM
+    bindings: list[Binding]
+
+
+def blueprint(checkpoint: Checkpoint) -> Blueprint:
+    """From headers alone; nothing large is allocated. Raises `CheckpointError`."""
+    family = family_of(checkpoint)
+    config = read_config(checkpoint, family.config)
+    model = family.build(config)
+    return Blueprint(family, config, model, bind(checkpoint, family, model))

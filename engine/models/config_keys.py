@@ -1,0 +1,81 @@
+"""Config keys that no family of ours may silently pass over, and those that do not matter."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NEUTRAL_HF: Mapping[str, tuple[Any, ...]] = {
+    "attention_chunk_size": (),
+    "attention_multiplier": (1,),
+    "attn_logit_softcapping": (),
+    "clip_qkv": (),
+    "embedding_multiplier": (1,),
+    "final_logit_softcapping": (),
+    "logit_scale": (1,),
+    "logits_scaling": (1,),
+    "no_rope_layers": ([],),
+    "n_routed_experts": (0,),
+    "num_experts": (0,),
+    "num_local_experts": (0, 1),
+    "partial_rotary_factor": (1,),
+    "qk_layernorm": (False,),
+    "quantization_config": ({},),
+    "residual_multiplier": (1,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "sliding_window": (),
+    "use_bidirectional_attention": (False,),
+    "use_qk_norm": (False,),
+}
+"""Keys of config.json that change the computation, unless null or one of these values.
+
+A family that honours one declares it as a field; for the others an active value is refused.
+"""
+
+NEUTRAL_GGUF: Mapping[str, tuple[Any, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0,),
+    "attention.max_alibi_bias": (0,),
+    "attention.scale": (0,),
+    "attention.sliding_window": (0,),
+    "attention.sliding_window_pattern": (0,),
+    "attention.temperature_length": (0,),
+    "attention.temperature_scale": (0,),
+    "attn_logit_softcapping": (0,),
+    "embedding_scale": (0, 1),
+    "expert_count": (0,),
+    "final_logit_softcapping": (0,),
+    "logit_scale": (0, 1),
+    "nextn_predict_layers": (0,),
+    "residual_scale": (0, 1),
+    "rope.scaling.attn_factor": (1,),
+    "rope.scaling.yarn_attn_factor": (1,),
+    "rope.scaling.yarn_ext_factor": (1, -1),
+    "rope.scaling.yarn_log_multiplier": (0,),
+    "use_parallel_residual": (False,),
+}
+"""The same for GGUF, without the architecture's prefix."""
+
+HARMLESS_HF = frozenset(
+    {
+        *("_name_or_path", "architectures", "attention_dropout", "auto_map", "bos_token_id"),
+        *("cache_implementation", "chunk_size_feed_forward", "dtype", "eos_token_id", "id2label"),
+        *("initializer_range", "is_encoder_decoder", "label2id", "model_type"),
+        *("output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp"),
+        *("problem_type", "return_dict", "rope_local_base_freq", "rope_scaling", "rope_theta"),
+        *("torch_dtype", "transformers_version", "use_cache"),
+    }
+)
+"""Keys of config.json that leave the computation alone, or are read with another key."""
+
+HARMLESS_GGUF = frozenset(
+    {
+        *("attention.value_length", "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa"),
+        *("rope.scale_linear", "rope.scaling.factor", "rope.scaling.finetuned"),
+        *("rope.scaling.original_context_length", "rope.scaling.type"),
+        *("rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
+    }
+)
+"""The same for GGUF."""
+
+
+def is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+    return value is None or value in neutral

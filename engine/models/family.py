@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.models.meta import Config
+from engine.models.names import Names
+from engine.nn.decoder import CausalLM
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of models, declared.
+
+    architectures, model_types: Hugging Face's words for it; gguf_architectures: GGUF's.
+    build: the model without its weights, from an instance of `config`.
+    unused: patterns of tensor names that files may hold beside what the model needs.
+    """
+
+    name: str
+    architectures: tuple[str, ...]
+    model_types: tuple[str, ...]
+    gguf_architectures: tuple[str, ...]
+    config: type[Config]
+    build: Callable[[Any], CausalLM]
+    names: Names
+    unused: tuple[str, ...] = ()

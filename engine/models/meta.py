@@ -1,0 +1,87 @@
+"""Configs by declaration: one struct per family, read from either format.
+
+A field is named as its key in Hugging Face's config.json; a tag on its type says where GGUF has it:
+
+    hidden_size: Annotated[int, gguf("embedding_length")]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from engine.nn.rope_scaling import RopeParameters
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFKey:
+    """The field is at this key of the architecture: "llama." + key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFTensor:
+    """GGUF has no key for the field: it is `present` when there is such a tensor."""
+
+    name: str
+    present: bool
+
+
+def gguf(key: str) -> GGUFKey:
+    return GGUFKey(key)
+
+
+def gguf_has(tensor: str) -> GGUFTensor:
+    return GGUFTensor(tensor, present=True)
+
+
+def gguf_lacks(tensor: str) -> GGUFTensor:
+    return GGUFTensor(tensor, present=False)
+
+
+Size = Annotated[int, Meta(ge=1, le=2**20)]
+Eps = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """What every decoder declares. Bad values raise ValueError when it is made.
+
+    rope_parameters: by layer type; without layer types of its own a model has "full_attention".
+    """
+
+    vocab_size: Annotated[int, Meta(ge=1, le=2**24), gguf("vocab_size")]
+    hidden_size: Annotated[Size, gguf("embedding_length")]
+    intermediate_size: Annotated[Size, gguf("feed_forward_length")]
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1024), gguf("block_count")]
+    num_attention_heads: Annotated[int, Meta(ge=1, le=4096), gguf("attention.head_count")]
+    num_key_value_heads: Annotated[int, Meta(ge=0), gguf("attention.head_count_kv")] = 0
+    head_dim: Annotated[int, Meta(ge=0, le=8192), gguf("attention.key_length")] = 0
+    max_position_embeddings: Annotated[int, Meta(ge=1, le=2**31), gguf("context_length")]
+    rms_norm_eps: Annotated[Eps, gguf("attention.layer_norm_rms_epsilon")]
+    rope_parameters: dict[str, RopeParameters]
+    attention_bias: Annotated[bool, gguf_has("blk.0.attn_q.bias")] = False
+    mlp_bias: Annotated[bool, gguf_has("blk.0.ffn_up.bias")] = False
+    tie_word_embeddings: Annotated[bool, gguf_lacks("output.weight")] = False
+
+    rope_thetas: ClassVar[Mapping[str, float]] = {"full_attention": 10000.0}
+    """The layer types that have a rope, and its base where a file names none."""
+
+    hf_defaults: ClassVar[Mapping[str, Any]] = {}
+    """What Hugging Face's config class assumes and sparse config files rely on."""
+
+    def __post_init__(self) -> None:
+        if not self.num_key_value_heads:
+            force_setattr(self, "num_key_value_heads", self.num_attention_heads)
+        if self.num_attention_heads % self.num_key_value_heads:
+            heads = f"{self.num_attention_heads} heads, {self.num_key_value_heads} of keys"
+            raise ValueError(f"{heads}: not a multiple")
+        if not self.head_dim:
+            if self.hidden_size % self.num_attention_heads:
+                sizes = f"hidden_size {self.hidden_size}, {self.num_attention_heads} heads"
+                raise ValueError(f"{sizes}: not a multiple, and no head_dim")
+            force_setattr(self, "head_dim", self.hidden_size // self.num_attention_heads)
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim {self.head_dim} is odd, rope turns pairs")

@@ -1,0 +1,25 @@
+from collections.abc import Callable
+
+from torch import Tensor
+
+from engine.kernels import ops
+from engine.nn.config import DecoderConfig
+from engine.nn.linear import Linear
+from engine.nn.module import Module
+
+Gate = Callable[[Tensor, Tensor], Tensor]
+"""An op of (gate, up)."""
+
+
+class GatedMLP(Module):
+    """down(act(gate(x)) * up(x)); `act` is the op of both: SwiGLU by default."""
+
+    def __init__(self, c: DecoderConfig, act: Gate = ops.silu_mul) -> None:
+        super().__init__()
+        self.gate_proj = Linear(c.hidden_size, c.intermediate_size, bias=c.mlp_bias)
+        self.up_proj = Linear(c.hidden_size, c.intermediate_size, bias=c.mlp_bias)
+        self.down_proj = Linear(c.intermediate_size, c.hidden_size, bias=c.mlp_bias)
+        self._act = act
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.down_proj(self._act(self.gate_proj(x), self.up_proj(x)))

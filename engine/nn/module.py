@@ -1,0 +1,83 @@
+"""Blocks and their parameters.
+
+A block is plain Python. It declares its parameters as data; whoever loads or records the model sets
+them as attributes. Attributes are named as in Hugging Face's modules, so that the path of a
+parameter is the name of its tensor there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from engine.kernels.weight import Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A `Weight`, (out_features, in_features), dense or packed."""
+
+    out_features: int
+    in_features: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A tensor of one axis; in float32 where `wide`, else in the dtype that is computed in."""
+
+    size: int
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A float32 tensor whose values follow from the config, and that files need not hold."""
+
+    values: tuple[float, ...]
+
+
+Slot = Matrix | Vector | Table
+
+
+class Module:
+    """A block. Parameters are set from outside as attributes named as in `slots`."""
+
+    def __init__(self, **slots: Slot) -> None:
+        self.slots = slots
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Where one parameter goes: `name` of `module`, `path` from the model."""
+
+    path: str
+    module: Module
+    name: str
+    slot: Slot
+
+    def set(self, value: Weight | Tensor) -> None:
+        setattr(self.module, self.name, value)
+
+    def get(self) -> Weight | Tensor:
+        value: Weight | Tensor = getattr(self.module, self.name)
+        return value
+
+
+def parameters(model: Module) -> Iterator[Parameter]:
+    """Every parameter once, in the order of computation; a shared block's under its first path."""
+    seen: set[int] = set()
+    for path, module in _modules(model, ""):
+        if id(module) not in seen:
+            seen.add(id(module))
+            for name, slot in module.slots.items():
+                yield Parameter(f"{path}{name}", module, name, slot)
+
+
+def _modules(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+    yield prefix, module
+    for name, value in vars(module).items():
+        children = value if isinstance(value, list) else [value]
+        for index, child in enumerate(children):
+            if isinstance(child, Module):
+                middle = f"{name}.{index}" if isinstance(value, list) else name
+                yield from _modules(child, f"{prefix}{middle}.")

@@ -1,0 +1,60 @@
+"""A model's forward as a list of ops: what native step programs are made from."""
+
+import torch
+
+from engine.cache.paged_kv import PagedKV
+from engine.cache.spec import CacheSpec
+from engine.kernels.batch import BatchLayout, ForwardBatch
+from engine.kernels.trace import OnlyOps, Tape, Traced
+from engine.kernels.weight import DENSE, Weight
+from engine.nn.decoder import CausalLM
+from engine.nn.module import Matrix, Parameter, Table, parameters
+
+_NUM_BLOCKS, _BLOCK_SIZE, _NUM_SEQUENCES = 4, 16, 2
+
+
+def record(model: CausalLM, num_rows: int, dtype: torch.dtype) -> Tape:
+    """Runs the forward of a built, unloaded model with tensors that hold no data.
+
+    Its parameters are such tensors afterwards. Raises `UnrecordableError` where the forward does
+    anything but call ops.
+    """
+    tape = Tape()
+    for parameter in parameters(model):
+        parameter.set(_parameter(parameter, tape, dtype))
+    caches = [_cache(index, spec, tape, dtype) for index, spec in enumerate(model.cache_specs)]
+    batch = _batch(tape, num_rows)
+    with OnlyOps():
+        model.forward(batch, caches)
+    return tape
+
+
+def _parameter(parameter: Parameter, tape: Tape, dtype: torch.dtype) -> Weight | Traced:
+    slot, path = parameter.slot, parameter.path
+    if isinstance(slot, Matrix):
+        shape = (slot.out_features, slot.in_features)
+        return Weight(DENSE, shape, tape.tensor(path, shape, dtype), dtype)
+    if isinstance(slot, Table):
+        return tape.tensor(path, [len(slot.values)], torch.float32)
+    return tape.tensor(path, [slot.size], torch.float32 if slot.wide else dtype)
+
+
+def _cache(index: int, spec: CacheSpec, tape: Tape, dtype: torch.dtype) -> PagedKV:
+    shape = (_NUM_BLOCKS, _BLOCK_SIZE, spec.num_heads, spec.head_dim)
+    keys = tape.tensor(f"cache.{index}.keys", shape, dtype)
+    return PagedKV(spec, keys, tape.tensor(f"cache.{index}.values", shape, dtype))
+
+
+def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
+    def ids(name: str, *shape: int) -> Traced:
+        return tape.tensor(name, shape, torch.int64)
+
+    layout = BatchLayout(
+        query_starts=ids("query_starts", _NUM_SEQUENCES + 1),
+        context_lens=ids("context_lens", _NUM_SEQUENCES),
+        block_tables=ids("block_tables", _NUM_SEQUENCES, _NUM_BLOCKS),
+        slots=ids("slots", num_rows),
+        block_size=_BLOCK_SIZE,
+    )
+    token_ids, positions = ids("token_ids", num_rows), ids("positions", num_rows)
+    return ForwardBatch(token_ids, positions, ids("logit_rows", _NUM_SEQUENCES), layout)

@@ -1,0 +1,108 @@
+"""Paged attention against attention written out row by row."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.kernels import ops, reference_attention
+from tests.engine.batches import layout_of
+
+HEADS, KV_HEADS, DIM, BLOCK = 4, 2, 8, 4
+
+
+class Case:
+    """Sequences with random keys and values, in blocks strewn over a cache of NaN."""
+
+    def __init__(self, num_rows: list[int], context_lens: list[int]) -> None:
+        torch.manual_seed(0)
+        self.num_rows, self.lens = num_rows, context_lens
+        self.q = torch.randn(sum(num_rows), HEADS, DIM)
+        self.k = [torch.randn(length, KV_HEADS, DIM) for length in context_lens]
+        self.v = [torch.randn(length, KV_HEADS, DIM) for length in context_lens]
+        blocks = -(-max(context_lens) // BLOCK)
+        tables = torch.randperm(len(num_rows) * blocks).view(len(num_rows), blocks)
+        self.keys = torch.full((tables.numel(), BLOCK, KV_HEADS, DIM), torch.nan)
+        self.values = self.keys.clone()
+        everything = layout_of(context_lens, context_lens, tables, BLOCK)
+        ops.cache_write(torch.cat(self.k), torch.cat(self.v), self.keys, self.values, everything)
+        self.layout = layout_of(num_rows, context_lens, tables, BLOCK)
+
+    def run(self, window: int | None = None, softcap: float | None = None) -> Tensor:
+        return ops.paged_attention(
+            self.q, self.keys, self.values, self.layout, scale=0.3, window=window, softcap=softcap
+        )
+
+    def expected(self, window: int | None = None, softcap: float | None = None) -> Tensor:
+        rows, results = iter(self.q), []
+        for num_rows, length, k, v in zip(self.num_rows, self.lens, self.k, self.v, strict=True):
+            for position in range(length - num_rows, length):
+                seen = slice(max(0, position + 1 - (window or length)), position + 1)
+                results.append(_attend_row(next(rows), k[seen], v[seen], softcap))
+        return torch.stack(results)
+
+
+def _attend_row(q: Tensor, k: Tensor, v: Tensor, softcap: float | None) -> Tensor:
+    heads = []
+    for head, query in enumerate(q):
+        of_head = head // (HEADS // KV_HEADS)
+        scores = 0.3 * (k[:, of_head] @ query)
+        if softcap:
+            scores = softcap * torch.tanh(scores / softcap)
+        heads.append(scores.softmax(0) @ v[:, of_head])
+    return torch.stack(heads)
+
+
+BATCHES = {
+    "one prompt": ([9], [9]),
+    "a later chunk": ([3], [18]),
+    "decodes": ([1, 1, 1], [1, 17, 8]),
+    "a mixture": ([1, 1, 6, 1, 5], [5, 12, 6, 1, 21]),
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("window", [None, 1, 3, 8])
+@pytest.mark.parametrize("softcap", [None, 0.7])
+def test_attention_is_what_each_row_sees(batch, window, softcap):
+    """Any mixture of prefills and decodes, with and without window and softcap."""
+    case = Case(*BATCHES[batch])
+
+    assert torch.allclose(
+        case.run(window, softcap), case.expected(window, softcap), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_bounds_on_memory_do_not_change_the_result(batch, monkeypatch):
+    """Scores in slices of rows, decodes in groups of any size: all the same."""
+    monkeypatch.setattr(reference_attention, "SCORES_BYTES", 100)
+    monkeypatch.setattr(reference_attention, "GATHER_TOKENS", 20)
+    case = Case(*BATCHES[batch])
+
+    assert torch.allclose(case.run(), case.expected(), rtol=0, atol=1e-5)
+
+
+def test_a_window_reads_only_its_blocks():
+    """What lies before the window is not even fetched: NaN there does no harm."""
+    case = Case([1], [40])
+    old_blocks = case.layout.block_tables[0, :8]
+    case.keys[old_blocks] = torch.nan
+    case.values[old_blocks] = torch.nan
+
+    assert torch.allclose(case.run(window=3), case.expected(window=3), rtol=0, atol=1e-5)
+
+
+def test_cache_write_touches_its_slots_only():
+    """The rows' places are written, all others stay."""
+    case = Case([2], [7])
+    before = case.keys.clone()
+    rows = torch.ones(2, KV_HEADS, DIM)
+    ops.cache_write(rows, rows, case.keys, case.values, case.layout)
+    written = case.keys.flatten(0, 1)
+
+    assert (written[case.layout.slots] == 1).all()
+    untouched = torch.ones(len(written), dtype=torch.bool)
+    untouched[case.layout.slots] = False
+    assert torch.equal(
+        written[untouched].nan_to_num(9), before.flatten(0, 1)[untouched].nan_to_num(9)
+    )
