@@ -18,14 +18,15 @@ LONG = {"model": MODEL, "prompt": "once", "max_tokens": 1900, "temperature": 0}
 
 
 def stream(gateway: Gateway) -> Iterator[str]:
-    for chunk in gateway.sdk.completions.create(
-        **LONG, stream=True, extra_body={"ignore_eos": True}
-    ):
-        yield chunk.choices[0].text
+    body = {"ignore_eos": True}
+    with gateway.sdk.completions.create(**LONG, stream=True, extra_body=body) as chunks:
+        for chunk in chunks:
+            yield chunk.choices[0].text
 
 
 def works(gateway: Gateway) -> bool:
-    answer = gateway.sdk.with_options(max_retries=4).completions.create(
+    sdk = gateway.sdk.with_options(max_retries=4)
+    answer = sdk.completions.create(
         model=MODEL, prompt="once", max_tokens=4, extra_body={"ignore_eos": True}
     )
     return answer.usage.completion_tokens == 4

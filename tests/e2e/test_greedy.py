@@ -26,7 +26,7 @@ def test_greedy_tokens_equal_the_reference(exact, path):
             prompt=case["prompt_ids"],
             max_tokens=len(case["greedy"]),
             temperature=0,
-            extra_body={"ignore_eos": True, "return_token_ids": True},
+            extra_body={"ignore_eos": True},
             logprobs=0,
         )
         assert answer.choices[0].logprobs.token_ids == case["greedy"], case["name"]

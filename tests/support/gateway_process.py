@@ -25,9 +25,8 @@ class Gateway:
     url: str
     log: Path
 
-    @property
-    def sdk(self) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+    def __post_init__(self) -> None:
+        self.sdk = OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
 
     def child(self, module: str) -> psutil.Process:
         """The process of ours that runs this module."""
@@ -40,6 +39,7 @@ class Gateway:
         return httpx.get(f"{self.url}/v1/models/{model}").json()["status"]["value"]
 
     def stop(self) -> None:
+        self.sdk.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
