@@ -1,8 +1,8 @@
 """The paged cache as a layer sees it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from engine.cache.spec import KV
@@ -19,21 +19,20 @@ class PagedKV:
     values: Tensor
 
     @classmethod
-    def allocate(
+    def of(
         cls,
         spec: KV,
         num_blocks: int,
         block_size: int,
-        dtype: torch.dtype,
-        device: torch.device | str = "cpu",
+        tensor: Callable[[str, tuple[int, ...]], Tensor],
     ) -> "PagedKV":
-        """An empty cache; all of it is resident from here on."""
+        """Of new tensors, each asked for by name and shape."""
         shape = (num_blocks, block_size, spec.num_heads, spec.head_dim)
-        return cls(
-            spec,
-            torch.zeros(shape, dtype=dtype, device=device),
-            torch.zeros(shape, dtype=dtype, device=device),
-        )
+        return cls(spec, tensor("keys", shape), tensor("values", shape))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.keys, self.values
 
     @property
     def nbytes(self) -> int:
@@ -44,7 +43,14 @@ class PagedKV:
         ops.cache_write(k, v, self.keys, self.values, layout)
 
     def attend(
-        self, q: Tensor, layout: BatchLayout, scale: float, softcap: float | None = None
+        self,
+        q: Tensor,
+        layout: BatchLayout,
+        scale: float,
+        *,
+        softcap: float | None = None,
+        sinks: Tensor | None = None,
+        alibi: Tensor | None = None,
     ) -> Tensor:
         """What each row sees of its sequence, (T, heads, head_dim); its own must be appended."""
         return ops.paged_attention(
@@ -55,4 +61,6 @@ class PagedKV:
             scale=scale,
             window=self.spec.window,
             softcap=softcap,
+            sinks=sinks,
+            alibi=alibi,
         )

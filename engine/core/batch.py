@@ -27,6 +27,9 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
     return ForwardBatch(
         token_ids=tensor([token for chunk in chunks for token in _tokens(chunk)]),
         positions=tensor([place for chunk in chunks for place in range(chunk.start, chunk.end)]),
+        lengths=tensor(
+            [len(chunk.sequence.token_ids) for chunk in chunks for _ in range(chunk.num_tokens)]
+        ),
         logit_rows=tensor(
             [
                 start + position - chunk.start

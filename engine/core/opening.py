@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from engine.api import Form, LoadReport
-from engine.cache.paged_kv import PagedKV
+from engine.cache.views import allocate
 from engine.checkpoint import open_checkpoint
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.residency.loader import load
@@ -29,6 +29,6 @@ def open_resident(
     with open_checkpoint(path) as checkpoint:
         model = load(checkpoint, form, dtype, progress, cancelled)
     num_blocks = max(1, (kv_tokens or model.context_length) // BLOCK_SIZE)
-    caches = [PagedKV.allocate(spec, num_blocks, BLOCK_SIZE, dtype) for spec in model.cache_specs]
+    caches = [allocate(spec, num_blocks, BLOCK_SIZE, dtype) for spec in model.cache_specs]
     kv_bytes = sum(cache.nbytes for cache in caches)
     return Resident(model, caches, num_blocks), LoadReport(model.weights_bytes, kv_bytes, 0.0)

@@ -7,7 +7,7 @@ import structlog
 
 from engine.api import Failure
 from engine.cache.manager import CacheManager
-from engine.cache.paged_kv import PagedKV
+from engine.cache.views import CacheView
 from engine.core.failures import failure_of
 from engine.core.pacing import Pacing
 from engine.core.plan import BatchPlan
@@ -25,11 +25,12 @@ log = structlog.get_logger()
 class Resident:
     """Sequences of one model, advanced a step at a time."""
 
-    def __init__(self, model: LanguageModel, caches: Many[PagedKV], num_blocks: int) -> None:
+    def __init__(self, model: LanguageModel, caches: Many[CacheView], num_blocks: int) -> None:
         self.vocab_size = model.vocab_size
         self.scheduler = Scheduler(
             CacheManager(num_blocks, BLOCK_SIZE),
             max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
+            length_switch=model.length_switch,
         )
         self._runner = Runner(model, caches, BLOCK_SIZE)
         self._pacing = Pacing(BLOCK_SIZE, MAX_STEP_ROWS)

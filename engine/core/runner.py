@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.api import Failure
-from engine.cache.paged_kv import PagedKV
+from engine.cache.views import CacheView
 from engine.core.batch import forward_batch, logit_positions
 from engine.core.plan import BatchPlan, Chunk
 from engine.core.sequence import Sequence
@@ -25,7 +25,11 @@ class LanguageModel(Protocol):
     @property
     def vocab_size(self) -> int: ...
 
-    def forward(self, batch: ForwardBatch, caches: Many[PagedKV]) -> Tensor:
+    @property
+    def length_switch(self) -> int | None:
+        """Sequences longer than this are computed in another way, from their first token on."""
+
+    def forward(self, batch: ForwardBatch, caches: Many[CacheView]) -> Tensor:
         """Logits (R, vocab_size) float32 of the batch's `logit_rows`."""
 
 
@@ -44,11 +48,11 @@ class Result:
 class Runner:
     """A model and its cache's tensors."""
 
-    def __init__(self, model: LanguageModel, caches: Many[PagedKV], block_size: int) -> None:
+    def __init__(self, model: LanguageModel, caches: Many[CacheView], block_size: int) -> None:
         self.model = model
         self._caches = caches
         self._block_size = block_size
-        self._device = caches[0].keys.device if caches else torch.device("cpu")
+        self._device = caches[0].tensors[0].device if caches else torch.device("cpu")
 
     @torch.inference_mode()
     def run(self, plan: BatchPlan) -> dict[Sequence, Result]:

@@ -10,6 +10,8 @@ from engine.core.sequence import Sequence
 
 MAX_SEQUENCES = 32
 
+_LONG = b" beyond length_switch"
+
 
 class Scheduler:
     """Continuous batching: decodes first, then as much prefill as the step's budget allows.
@@ -18,7 +20,7 @@ class Scheduler:
     anew later, so the oldest always advances and everything ends.
 
     max_scored_rows: prompt positions per step whose logits may be asked for; they are the largest
-    tensors of a step (rows times vocabulary).
+    tensors of a step (rows times vocabulary). length_switch: as of `LanguageModel`.
     """
 
     def __init__(
@@ -26,10 +28,12 @@ class Scheduler:
         cache: CacheManager,
         max_sequences: int = MAX_SEQUENCES,
         max_scored_rows: int = 256,
+        length_switch: int | None = None,
     ) -> None:
         self.cache = cache
         self._max_sequences = max_sequences
         self._max_scored_rows = max_scored_rows
+        self._length_switch = length_switch
         # every running sequence is older than every waiting one
         self._running: list[Sequence] = []
         self._waiting: deque[Sequence] = deque()
@@ -92,8 +96,10 @@ class Scheduler:
         chunks = []
         for sequence in list(self._running):
             if sequence in self._running and sequence.num_pending == 1:
+                self._begin_anew_if_long(sequence)
                 if self._make_room(sequence):
-                    chunks.append(chunk_of(sequence, 1))
+                    # one that begins anew prefills
+                    chunks += [chunk_of(sequence, 1)] if sequence.num_pending == 1 else []
                 elif self.num_running == 1 and sequence in self._running:
                     self.remove(sequence)
                     starved.append(sequence)
@@ -109,6 +115,15 @@ class Scheduler:
             if newest is sequence:
                 return False
         return True
+
+    def _begin_anew_if_long(self, sequence: Sequence) -> None:
+        """Past the switch nothing holds that is cached of it, or of shorter ones that begin alike."""
+        table, switch = sequence.table, self._length_switch
+        if switch is None or len(sequence.token_ids) <= switch or table.salt.endswith(_LONG):
+            return
+        table.salt += _LONG
+        self.cache.release(table)  # its chain begins anew
+        sequence.num_computed = 0
 
     def _preempt(self, sequence: Sequence) -> None:
         self._running.remove(sequence)
@@ -147,6 +162,7 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence) -> bool:
         """Reserves all that is known of a sequence, so that only decodes ever lack a block."""
+        self._begin_anew_if_long(sequence)
         tokens = sequence.token_ids
         shared = [] if sequence.wants_scores else self.cache.reusable(tokens, sequence.table.salt)
         # a block to spare for each running sequence, lest the newcomer be preempted at once

@@ -28,10 +28,13 @@ class BatchLayout:
 class ForwardBatch:
     """One forward's input.
 
-    token_ids, positions: (T,) int64. logit_rows: (R,) int64, the rows whose logits are wanted.
+    token_ids, positions: (T,) int64. lengths: (T,) int64, tokens of each row's sequence as far as
+    they are known: a prompt's still to come count. logit_rows: (R,) int64, the rows whose logits
+    are wanted.
     """
 
     token_ids: Tensor
     positions: Tensor
+    lengths: Tensor
     logit_rows: Tensor
     layout: BatchLayout

@@ -6,7 +6,6 @@ from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
 from engine.kernels.registry import register
 from engine.kernels.weight import DENSE, Weight
-from engine.quant.formats import FORMATS
 
 UNPACK_ELEMENTS = 4 * 2**20
 """At most so many values of a packed weight (or one row) are unpacked at a time."""
@@ -17,8 +16,7 @@ EXACT_LOGITS = 64
 
 @register("embedding")
 def embedding(token_ids: Tensor, weight: Weight) -> Tensor:
-    rows = weight.data.index_select(0, token_ids)
-    return rows.float() if weight.format == DENSE else _unpack(weight, rows, torch.float32)
+    return weight.rows(token_ids).unpack(torch.float32)
 
 
 @register("linear", weight_format=DENSE)
@@ -51,26 +49,44 @@ def _linear_in_slices(x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
     """In x's dtype, the weight unpacked a slice at a time."""
     out_features, in_features = weight.shape
     step = max(1, UNPACK_ELEMENTS // in_features)
-    slices = [weight.data[start : start + step] for start in range(0, out_features, step)]
-    result = torch.cat([F.linear(x, _unpack(weight, rows, x.dtype)) for rows in slices], dim=-1)
+    slices = [weight.rows(slice(start, start + step)) for start in range(0, out_features, step)]
+    result = torch.cat([F.linear(x, rows.unpack(x.dtype)) for rows in slices], dim=-1)
     return result if bias is None else result + bias
 
 
-def _unpack(weight: Weight, rows: Tensor, dtype: torch.dtype) -> Tensor:
-    return FORMATS[weight.format].unpack(rows, dtype)
-
-
 @register("rms_norm")
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     wide = x.float()
     normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (normed * weight).to(x.dtype)
+    return (normed if weight is None else normed * weight).to(x.dtype)
+
+
+@register("layer_norm")
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    wide = F.layer_norm(x.float(), x.shape[-1:], eps=eps)
+    wide = wide if weight is None else wide * weight
+    return (wide if bias is None else wide + bias).to(x.dtype)
 
 
 @register("rope_table")
 def rope_table(positions: Tensor, inv_freq: Tensor, factor: float) -> Tensor:
     angles = positions.float()[:, None] * inv_freq
     return torch.stack([angles.cos(), angles.sin()], dim=1) * factor
+
+
+@register("longrope_table")
+def longrope_table(
+    positions: Tensor,
+    lengths: Tensor,
+    short: Tensor,
+    long: Tensor,
+    *,
+    switch: int,
+    factors: tuple[float, float],
+) -> Tensor:
+    tables = (rope_table(positions, *each) for each in zip((short, long), factors, strict=True))
+    in_short, in_long = tables
+    return torch.where((lengths > switch)[:, None, None], in_long, in_short)
 
 
 @register("rope")
@@ -80,6 +96,12 @@ def rope(x: Tensor, table: Tensor) -> Tensor:
     first, second = x[..., :half].float(), x[..., half : 2 * half].float()
     rotated = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
     return torch.cat([rotated.to(x.dtype), x[..., 2 * half :]], dim=-1)
+
+
+@register("scale_by_position")
+def scale_by_position(x: Tensor, positions: Tensor, beta: float, period: int) -> Tensor:
+    factors = 1 + beta * torch.log1p((positions // period).float())
+    return x * factors.to(x.dtype)[:, None, None]
 
 
 @register("split_heads")
@@ -100,6 +122,21 @@ def silu_mul(gate: Tensor, up: Tensor) -> Tensor:
 @register("gelu_tanh_mul")
 def gelu_tanh_mul(gate: Tensor, up: Tensor) -> Tensor:
     return F.gelu(gate, approximate="tanh") * up
+
+
+@register("gelu")
+def gelu(x: Tensor) -> Tensor:
+    return F.gelu(x)
+
+
+@register("gelu_tanh")
+def gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+@register("clamp")
+def clamp(x: Tensor, limit: float) -> Tensor:
+    return x.clamp(-limit, limit)
 
 
 @register("add")

@@ -34,25 +34,35 @@ def paged_attention(
     scale: float,
     window: int | None = None,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
+    alibi: Tensor | None = None,
+    chosen: Tensor | None = None,
 ) -> Tensor:
     result = q.new_empty(*q.shape[:2], values.shape[3])
-    for group in _groups(layout):
+    for group in groups(layout):
         rows = q[group.first_row : group.last_row].view(-1, group.num_rows, *q.shape[1:])
-        blocks, start = _visible_blocks(group, layout, window)
+        blocks, start = visible_blocks(group, layout, window)
         k = keys[blocks].flatten(1, 2).float()
         v = values[blocks].flatten(1, 2).float()
         positions = start[:, None] + torch.arange(k.shape[1], device=k.device)
         # What lies past a sequence's end belongs to another, and 0 * nan would let it through.
         v.masked_fill_((positions >= group.context_lens[:, None])[..., None, None], 0)
         attended = _attend(
-            rows, k, v, _Mask(group, positions, window), scale=scale, softcap=softcap
+            rows,
+            k,
+            v,
+            Mask(group, positions, window, None if chosen is None else group.rows_of(chosen)),
+            scale=scale,
+            softcap=softcap,
+            sinks=sinks,
+            alibi=alibi,
         )
         result[group.first_row : group.last_row] = attended.flatten(0, 1)
     return result
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """Sequences first_sequence.. of num_rows rows each, one after the other."""
 
     first_sequence: int
@@ -62,8 +72,12 @@ class _Group:
     context_lens: Tensor
     longest: int
 
+    def rows_of(self, values: Tensor) -> Tensor:
+        """Of values (T, ...), this group's: (B, t, ...)."""
+        return values[self.first_row : self.last_row].view(-1, self.num_rows, *values.shape[1:])
 
-def _groups(layout: BatchLayout) -> Iterator[_Group]:
+
+def groups(layout: BatchLayout) -> Iterator[Group]:
     starts, lens = layout.query_starts.tolist(), layout.context_lens.tolist()
     first = 0
     while first < len(lens):
@@ -75,13 +89,11 @@ def _groups(layout: BatchLayout) -> Iterator[_Group]:
             longest = max(longest, lens[last])
             last += 1
         context_lens = layout.context_lens[first:last]
-        yield _Group(first, starts[first], starts[last], num_rows, context_lens, longest)
+        yield Group(first, starts[first], starts[last], num_rows, context_lens, longest)
         first = last
 
 
-def _visible_blocks(
-    group: _Group, layout: BatchLayout, window: int | None
-) -> tuple[Tensor, Tensor]:
+def visible_blocks(group: Group, layout: BatchLayout, window: int | None) -> tuple[Tensor, Tensor]:
     """The blocks that any row of a sequence sees, (B, blocks), and their first positions, (B,)."""
     size = layout.block_size
     num_blocks = -(-group.longest // size)
@@ -98,10 +110,11 @@ def _visible_blocks(
 
 
 @dataclass(frozen=True, slots=True)
-class _Mask:
-    group: _Group
+class Mask:
+    group: Group
     positions: Tensor
     window: int | None
+    chosen: Tensor | None = None
 
     def hidden(self, first: int, last: int) -> Tensor:
         """Which keys the rows first..last of each sequence must not see: (B, rows, L)."""
@@ -109,11 +122,28 @@ class _Mask:
         row_positions = self.group.context_lens[:, None] - self.group.num_rows + rows
         distance = row_positions[:, :, None] - self.positions[:, None]
         hidden = distance < 0
+        if self.chosen is not None:
+            hidden |= ~self._is_chosen(self.chosen[:, first:last], hidden)
         return hidden if self.window is None else hidden | (distance >= self.window)
+
+    @staticmethod
+    def _is_chosen(chosen: Tensor, like: Tensor) -> Tensor:
+        """chosen: (B, rows, k), -1 for none; as flags of all L positions from 0."""
+        length = like.shape[-1]
+        flags = torch.zeros(*like.shape[:-1], length + 1, dtype=torch.bool, device=like.device)
+        return flags.scatter_(-1, chosen.where(chosen >= 0, length), value=True)[..., :length]
 
 
 def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: _Mask, *, scale: float, softcap: float | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Mask,
+    *,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
+    alibi: Tensor | None,
 ) -> Tensor:
     """q: (B, t, H, d), k: (B, L, Hkv, d), v: (B, L, Hkv, e), float32; gives (B, t, H, e)."""
     batch, num_rows, num_heads, head_dim = q.shape
@@ -127,10 +157,18 @@ def _attend(
         # Heads of a group are rows of one product: broadcasting would copy k for each of them.
         rows = grouped[:, first:last].permute(0, 2, 1, 3, 4).flatten(2, 3)
         scores = rows @ k * scale
+        if alibi is not None:
+            column = alibi.view(num_kv_heads, shared).repeat(1, last - first)[None, :, :, None]
+            scores += column * mask.positions[:, None, None]
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)
         hidden = mask.hidden(first, last).repeat_interleave(shared, dim=1)
         scores.masked_fill_(hidden[:, None], -torch.inf)
-        attended = (scores.softmax(-1) @ v).view(batch, num_kv_heads, last - first, shared, -1)
+        if sinks is not None:
+            # (H,) by rows of a group: each row of scores gets its head's sink as a last column.
+            column = sinks.view(num_kv_heads, shared).repeat(1, last - first)[None, :, :, None]
+            scores = torch.cat([scores, column.expand(batch, -1, -1, -1)], dim=-1)
+        weights = scores.softmax(-1)[..., : k.shape[-1]]
+        attended = (weights @ v).view(batch, num_kv_heads, last - first, shared, -1)
         parts.append(attended.transpose(1, 2).flatten(2, 3))
     return torch.cat(parts, dim=1).to(q.dtype)

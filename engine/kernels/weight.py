@@ -1,16 +1,17 @@
 """A stored matrix: its values dense, or in the blocks of a quantised format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from engine.kernels import registry
 from engine.kernels.registry import Kernel
+from engine.quant import formats
 
 DENSE = "dense"
-WEIGHT_OPS = ("linear", "logits", "embedding")
+WEIGHT_OPS = ("linear", "logits", "embedding", "expert_linear", "head_linear")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +21,7 @@ class Weight:
     format: "dense", or the name of a format of `engine.quant`
     data: dense, (out, in) in `dtype`; otherwise the blocks of each row, (out, row bytes) uint8
     dtype: what is computed with it: activations have it, and blocks are unpacked to it
+    scales: (out, scales of a row), of a format that stores them apart
 
     Raises `LookupError` where no kernel takes the format.
     """
@@ -28,6 +30,7 @@ class Weight:
     shape: tuple[int, int]
     data: Tensor
     dtype: torch.dtype
+    scales: Tensor | None = None
     kernels: Mapping[str, Kernel] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -37,7 +40,19 @@ class Weight:
 
     @property
     def nbytes(self) -> int:
-        return self.data.nbytes
+        return self.data.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
+    def rows(self, which: slice | Tensor) -> "Weight":
+        """A run of rows, without a copy, or those of some indices, (n,)."""
+        data = self.data[which]
+        scales = None if self.scales is None else self.scales[which]
+        return replace(self, shape=(len(data), self.shape[1]), data=data, scales=scales)
+
+    def unpack(self, dtype: torch.dtype) -> Tensor:
+        """The values, (out, in): in a new tensor, or the data itself where that is `dtype`."""
+        if self.format == DENSE:
+            return self.data.to(dtype)
+        return formats.unpack(self.format, dtype, self.data, self.scales)
 
     @classmethod
     def dense(cls, data: Tensor) -> "Weight":

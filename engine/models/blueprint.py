@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.checkpoint import Checkpoint
+from engine.checkpoint import Checkpoint, CheckpointError
 from engine.models.binding import Binding, bind
 from engine.models.config_reader import read_config
 from engine.models.family import Family
@@ -23,5 +23,8 @@ def blueprint(checkpoint: Checkpoint) -> Blueprint:
     """From headers alone; nothing large is allocated. Raises `CheckpointError`."""
     family = family_of(checkpoint)
     config = read_config(checkpoint, family.config)
-    model = family.build(config)
-    return Blueprint(family, config, model, bind(checkpoint, family, model))
+    try:
+        model = family.build(config)
+    except ValueError as error:  # settings that are right one by one, and not together
+        raise CheckpointError(f"{checkpoint.path.name}: config: {error}") from error
+    return Blueprint(family, config, model, bind(checkpoint, family, config, model))

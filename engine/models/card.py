@@ -8,6 +8,7 @@ from engine.kernels.reference import UNPACK_ELEMENTS
 from engine.kernels.reference_attention import GATHER_TOKENS, SCORES_BYTES
 from engine.models.blueprint import Blueprint, blueprint
 from engine.models.file_types import quantization
+from engine.nn.module import Matrix
 
 MAX_STEP_ROWS = 512
 """Rows that workspace is counted for: a forward gets no more."""
@@ -55,15 +56,25 @@ def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype) -> Footprint:
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
     """Of the reference kernels: activations, logits, one layer's attention, unpacked weights."""
     c, wide = plan.config, dtype.itemsize + _F32
-    per_row = 4 * c.hidden_size + 3 * c.intermediate_size
+    per_row = 4 * c.hidden_size + 3 * _widest(plan)
     per_row += 2 * (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
+    expert_size = getattr(c, "moe_intermediate_size", c.intermediate_size)
+    per_row += getattr(c, "num_experts_per_tok", 0) * (3 * c.hidden_size + 3 * expert_size)
     activations = MAX_STEP_ROWS * per_row * wide
     logits = MAX_LOGIT_ROWS * c.vocab_size * (wide + _F32)
     gathered = min(c.max_position_embeddings, GATHER_TOKENS)
-    gathered_bytes = 2 * gathered * c.num_key_value_heads * c.head_dim * (wide + _F32)
+    values_per_token = max(spec.bytes_per_token(1) for spec in plan.model.cache_specs)
+    gathered_bytes = gathered * values_per_token * (wide + _F32)
     scores = min(SCORES_BYTES, MAX_STEP_ROWS * c.num_attention_heads * gathered * _F32)
     unpacked = 0
     if form == "packed":
         rows = max(c.vocab_size, c.intermediate_size, c.hidden_size) * c.hidden_size
         unpacked = min(UNPACK_ELEMENTS, rows) * wide
     return activations + logits + gathered_bytes + 3 * scores + unpacked
+
+
+def _widest(plan: Blueprint) -> int:
+    """The most values that a matrix makes of one row; layers may differ. Heads count as logits."""
+    slots = (binding.parameter.slot for binding in plan.bindings)
+    sizes = (slot.out_features for slot in slots if isinstance(slot, Matrix))
+    return max((size for size in sizes if size != plan.config.vocab_size), default=0)

@@ -4,26 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 NEUTRAL_HF: Mapping[str, tuple[Any, ...]] = {
+    "alibi": (False,),
     "attention_chunk_size": (),
     "attention_multiplier": (1,),
     "attn_logit_softcapping": (),
     "clip_qkv": (),
     "embedding_multiplier": (1,),
     "final_logit_softcapping": (),
+    "layer_types": ("full_attention",),
     "logit_scale": (1,),
     "logits_scaling": (1,),
-    "no_rope_layers": ([],),
     "n_routed_experts": (0,),
+    "no_rope_layers": (1,),
     "num_experts": (0,),
     "num_local_experts": (0, 1),
-    "partial_rotary_factor": (1,),
+    "parallel_attn": (True,),
     "qk_layernorm": (False,),
-    "quantization_config": ({},),
     "residual_multiplier": (1,),
     "scale_attn_by_inverse_layer_idx": (False,),
     "sliding_window": (),
     "use_bidirectional_attention": (False,),
     "use_qk_norm": (False,),
+    "use_sliding_window": (False,),
 }
 """Keys of config.json that change the computation, unless null or one of these values.
 
@@ -46,8 +48,8 @@ NEUTRAL_GGUF: Mapping[str, tuple[Any, ...]] = {
     "logit_scale": (0, 1),
     "nextn_predict_layers": (0,),
     "residual_scale": (0, 1),
+    "rope.scaling.alpha": (0,),
     "rope.scaling.attn_factor": (1,),
-    "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_ext_factor": (1, -1),
     "rope.scaling.yarn_log_multiplier": (0,),
     "use_parallel_residual": (False,),
@@ -57,25 +59,35 @@ NEUTRAL_GGUF: Mapping[str, tuple[Any, ...]] = {
 HARMLESS_HF = frozenset(
     {
         *("_name_or_path", "architectures", "attention_dropout", "auto_map", "bos_token_id"),
-        *("cache_implementation", "chunk_size_feed_forward", "dtype", "eos_token_id", "id2label"),
+        *("cache_implementation", "chunk_size_feed_forward", "dtype", "eod_token_id"),
+        *("eos_token_id", "id2label", "max_window_layers"),
         *("initializer_range", "is_encoder_decoder", "label2id", "model_type"),
         *("output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp"),
-        *("problem_type", "return_dict", "rope_local_base_freq", "rope_scaling", "rope_theta"),
-        *("torch_dtype", "transformers_version", "use_cache"),
+        *("output_router_logits", "router_aux_loss_coef", "router_jitter_noise"),
+        *("experts_per_token", "initial_context_length", "input_jitter_noise"),
+        *("aux_loss_alpha", "ep_size", "seq_aux"),
+        *("partial_rotary_factor", "residual_dropout", "rotary_dim", "rotary_pct"),
+        *("problem_type", "quantization_config", "return_dict", "rope_local_base_freq"),
+        *("rope_scaling", "rope_theta", "torch_dtype", "transformers_version", "use_cache"),
     }
 )
 """Keys of config.json that leave the computation alone, or are read with another key."""
 
 HARMLESS_GGUF = frozenset(
     {
+        "expert_feed_forward_length",  # where all layers have experts, the feed_forward_length
+        *("attention.value_length_swa", "rope.dimension_count_swa"),
         *("attention.value_length", "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa"),
         *("rope.scale_linear", "rope.scaling.factor", "rope.scaling.finetuned"),
         *("rope.scaling.original_context_length", "rope.scaling.type"),
-        *("rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
+        *("rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast"),
+        "rope.scaling.yarn_beta_slow",
     }
 )
 """The same for GGUF."""
 
 
 def is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
-    return value is None or value in neutral
+    """One of the neutral values, or a list of such: one a layer."""
+    values = value if isinstance(value, list) else [value]
+    return all(each is None or each in neutral for each in values)

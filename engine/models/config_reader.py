@@ -1,6 +1,8 @@
 """A family's config from a checkpoint of either format."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
@@ -15,7 +17,7 @@ from engine.models.config_keys import (
     NEUTRAL_HF,
     is_neutral,
 )
-from engine.models.meta import Config, GGUFKey, GGUFTensor
+from engine.models.meta import Config, GGUFKey, GGUFLayers, GGUFTensor
 from engine.models.rope_keys import gguf_rope, hf_rope
 
 C = TypeVar("C", bound=Config)
@@ -61,12 +63,17 @@ def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[Config]) -> dict[st
     raw = text_config(checkpoint.config)
     # A key that a config class computes is written with an underscore: _sliding_window_pattern.
     raw |= {key[1:]: raw[key] for key in list(raw) if key[:1] == "_" and key[1:] not in raw}
+    nulls = {key for key, value in raw.items() if value is None}
     raw = {key: value for key, value in raw.items() if value is not None}
+    renamed = {field: raw[key] for field, key in kind.hf_names.items() if key in raw}
+    raw = {key: raw[key] for key in raw.keys() - set(kind.hf_names.values())} | renamed
     fields = set(kind.__struct_fields__)
     _refuse_active(checkpoint, raw, fields, NEUTRAL_HF)
     _log_unread(checkpoint, raw.keys() - fields - NEUTRAL_HF.keys() - HARMLESS_HF)
-    values = dict(kind.hf_defaults) | {key: raw[key] for key in raw.keys() & fields}
-    values["rope_parameters"] = hf_rope(raw, kind.rope_thetas)
+    # A null is said, not left out: Gemma 2 without soft caps has them so.
+    assumed = {key: value for key, value in kind.hf_defaults.items() if key not in nulls}
+    values = assumed | {key: raw[key] for key in raw.keys() & fields}
+    values["rope_parameters"] = hf_rope(assumed | raw, kind.rope_thetas)
     return values
 
 
@@ -87,20 +94,35 @@ def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[Config]) -> dict[str, An
     values: dict[str, Any] = {}
     for field, tag in tags.items():
         if isinstance(tag, GGUFTensor):
-            values[field] = (tag.name in checkpoint.tensors) == tag.present
+            found = any(fnmatchcase(name, tag.name) for name in checkpoint.tensors)
+            values[field] = found == tag.present
+        elif isinstance(tag, GGUFLayers):
+            found_names = (re.fullmatch(tag.pattern, name) for name in checkpoint.tensors)
+            values[field] = sorted(int(match[1]) for match in found_names if match)
         elif tag.key in raw:
             values[field] = raw[tag.key]
+    _leave_out_predictors(values)
     if "token_embd.weight" in checkpoint.tensors:
         values.setdefault("vocab_size", checkpoint.tensors["token_embd.weight"].shape[0])
     values["rope_parameters"] = gguf_rope(raw, kind.rope_thetas)
-    _refuse_uneven_heads(checkpoint, raw)
+    if "attention.value_length" not in read:
+        _refuse_uneven_heads(checkpoint, raw)
     return values
 
 
-def _gguf_tags(kind: type[Config]) -> Iterator[tuple[str, GGUFKey | GGUFTensor]]:
+def _leave_out_predictors(values: dict[str, Any]) -> None:
+    """GGUF counts layers that predict further tokens among the others."""
+    counted, predictors = (
+        values.get(key) for key in ("num_hidden_layers", "num_nextn_predict_layers")
+    )
+    if isinstance(counted, int) and isinstance(predictors, int):
+        values["num_hidden_layers"] = counted - predictors
+
+
+def _gguf_tags(kind: type[Config]) -> Iterator[tuple[str, GGUFKey | GGUFTensor | GGUFLayers]]:
     for field, hint in get_type_hints(kind, include_extras=True).items():
         for tag in getattr(hint, "__metadata__", ()):
-            if isinstance(tag, GGUFKey | GGUFTensor):
+            if isinstance(tag, GGUFKey | GGUFTensor | GGUFLayers):
                 yield field, tag
 
 
@@ -112,12 +134,11 @@ def _scalar(value: Any) -> Any:
 
 
 def _refuse_uneven_heads(checkpoint: GGUFCheckpoint, raw: Mapping[str, Any]) -> None:
-    """One head size for queries, keys and values, all of it rotated, is what blocks have."""
-    head_dim = raw.get("attention.key_length")
-    for key in ("attention.value_length", "rope.dimension_count"):
-        if head_dim is not None and raw.get(key, head_dim) != head_dim:
-            what = f"{key} {raw[key]} beside attention.key_length {head_dim}"
-            raise CheckpointError(f"{checkpoint.path.name}: {what} is not supported")
+    """One head size for queries, keys and values is what most blocks have."""
+    head_dim, key = raw.get("attention.key_length"), "attention.value_length"
+    if head_dim is not None and raw.get(key, head_dim) != head_dim:
+        what = f"{key} {raw[key]} beside attention.key_length {head_dim}"
+        raise CheckpointError(f"{checkpoint.path.name}: {what} is not supported")
 
 
 # --- both ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.models.meta import Config
-from engine.models.names import Names
+from engine.models.names import Fused, Names
 from engine.nn.decoder import CausalLM
 
 
@@ -14,6 +14,8 @@ class Family:
     architectures, model_types: Hugging Face's words for it; gguf_architectures: GGUF's.
     build: the model without its weights, from an instance of `config`.
     unused: patterns of tensor names that files may hold beside what the model needs.
+    fused: stored matrices that hold several of the model's.
+    transposed: patterns of stacks that Hugging Face has as (n, in, out), unless they are packed.
     """
 
     name: str
@@ -24,3 +26,5 @@ class Family:
     build: Callable[[Any], CausalLM]
     names: Names
     unused: tuple[str, ...] = ()
+    fused: tuple[Fused, ...] = ()
+    transposed: tuple[str, ...] = ()

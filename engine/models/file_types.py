@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from engine.checkpoint import Checkpoint, GGUFCheckpoint
+from engine.checkpoint import Checkpoint, GGUFCheckpoint, SafetensorsCheckpoint
+from engine.quant.methods import called
 
 _FILE_TYPES = {
     0: "F32",
@@ -46,11 +47,13 @@ _FILE_TYPES = {
 
 
 def quantization(checkpoint: Checkpoint) -> str:
-    """Such as "Q4_K_M" or "BF16": what GGUF says, else the type that most bytes have."""
+    """Such as "Q4_K_M" or "BF16": what the file says, else the type that most bytes have."""
     if isinstance(checkpoint, GGUFCheckpoint):
         file_type = checkpoint.metadata.get("general.file_type")
         if isinstance(file_type, int) and file_type in _FILE_TYPES:
             return _FILE_TYPES[file_type]
+    if isinstance(checkpoint, SafetensorsCheckpoint) and (name := called(checkpoint.config)):
+        return name
     bytes_by_type: Counter[str] = Counter()
     for info in checkpoint.tensors.values():
         bytes_by_type[info.type] += info.nbytes

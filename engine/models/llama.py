@@ -12,7 +12,7 @@ from engine.nn.attention import Attention
 from engine.nn.decoder import CausalLM
 from engine.nn.layer import DecoderLayer
 from engine.nn.mlp import GatedMLP
-from engine.nn.rope import Rope
+from engine.nn.rope import rope_of
 
 
 class Config(BaseConfig, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ NAMES: Names = {
 
 
 def build(c: Config) -> CausalLM:
-    rope = Rope(c.rope_parameters["full_attention"], c.head_dim, c.max_position_embeddings)
+    rope = rope_of(c)
     return CausalLM(c, lambda _: DecoderLayer(c, Attention(c, rope), GatedMLP(c)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor
 
 from engine.models.meta import Config
@@ -15,15 +16,53 @@ Transform = Callable[[Tensor, Config], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A GGUF name, with what differs between the formats."""
+    """What the formats call a module or tensor, with what they store differently.
+
+    hf: where it is not the path that our blocks have. A {n} in a name counts tensors that make up
+    one parameter, such as the experts of a layer.
+    """
 
     gguf: str
     from_gguf: Transform | None = None
     from_hf: Transform | None = None
+    hf: str = ""
 
 
 Names = Mapping[str, str | Name]
-"""By path in Hugging Face, of a module ("model.norm") or of one tensor; {i} is the layer."""
+"""By path in our blocks, of a module ("model.norm") or of one tensor; {i} is the layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A module whose rows hold those of several, `parts`, in that order.
+
+    All are named by how their names end, in either format. A file that has each part on its own is
+    right, too. groups: the config's key for how many times the parts come in turn, each time with
+    an equal share of their rows; once by default.
+    """
+
+    whole: str
+    parts: tuple[str, ...]
+    groups: str = ""
+
+    def find(self, name: str) -> tuple[str, list[str]] | None:
+        """The names of the whole and of all parts, for a tensor of one of them."""
+        module, _, kind = name.rpartition(".")
+        for part in self.parts:
+            if module.endswith(f".{part}"):
+                before = module.removesuffix(part)
+                return f"{before}{self.whole}.{kind}", [f"{before}{p}.{kind}" for p in self.parts]
+        return None
+
+
+FUSED_GGUF = (
+    Fused("attn_qkv", ("attn_q", "attn_k", "attn_v")),
+    Fused("ffn_gate_up_exps", ("ffn_gate_exps", "ffn_up_exps")),
+)
+"""What any GGUF file may have fused, whatever its architecture."""
+
+FUSED_HF = (Fused("experts.gate_up_proj", ("experts.{n}.gate_proj", "experts.{n}.up_proj")),)
+"""What any safetensors file may: transformers itself has experts stacked so."""
 
 # What vision-language wrappers put before their text model, longest first.
 _WRAPPERS = (
@@ -45,7 +84,7 @@ _UNUSED = (
 
 
 def locate(path: str, names: Names) -> Name | None:
-    """Where a parameter is in GGUF, given its path; None for one that the format lacks."""
+    """What the formats call a parameter, given its path; None for one that GGUF lacks."""
     layer = re.search(r"(?<=\.)\d+(?=\.)", path)
     pattern = path if layer is None else f"{path[: layer.start()]}{{i}}{path[layer.end() :]}"
     module, _, kind = pattern.rpartition(".")
@@ -54,7 +93,9 @@ def locate(path: str, names: Names) -> Name | None:
         return None
     name = entry if isinstance(entry, Name) else Name(entry)
     index = layer.group() if layer else ""
-    return Name(name.gguf.replace("{i}", index) + suffix, name.from_gguf, name.from_hf)
+    hf = name.hf.replace("{i}", index) + suffix if name.hf else path
+    gguf = name.gguf.replace("{i}", index) + suffix
+    return Name(gguf, name.from_gguf, name.from_hf, hf)
 
 
 def without_wrapper(name: str) -> str:
@@ -65,23 +106,40 @@ def without_wrapper(name: str) -> str:
     return name
 
 
+def canonical(name: str) -> str:
+    """A stored name without wrapper, where experts that are stacked in one tensor are a module."""
+    plain = without_wrapper(name)
+    stacked = re.fullmatch(r"(.*\.experts\.\w+_proj)(_bias)?", plain)
+    if stacked is None:
+        return plain
+    return f"{stacked[1]}.{'bias' if stacked[2] else 'weight'}"
+
+
 def is_unused(name: str, also: tuple[str, ...] = ()) -> bool:
     """Whether a tensor may lie in a file without being loaded, on purpose."""
     return any(fnmatchcase(name, pattern) for pattern in (*_UNUSED, *also))
 
 
 def unpermute(num_heads: str) -> Transform:
-    """Undoes the row order that GGUF has for q and k of families with interleaved rope.
+    """Undoes the row order of q and k that interleaved rope wants.
 
-    num_heads: the config's key for how many heads the rows belong to. Row h*d + 2*j + s becomes
-    h*d + s*(d/2) + j. Whole rows move, so this holds for packed ones too.
+    num_heads: the config's key for how many heads the rows belong to. Of the r rows that are turned
+    of each head's d, row h*d + 2*j + s becomes h*d + s*(r/2) + j. Whole rows move, so this holds
+    for packed ones too; scores stay as they are, since q and k move alike.
     """
 
     def apply(rows: Tensor, config: Config) -> Tensor:
-        heads = rows.view(getattr(config, num_heads), -1, 2, *rows.shape[1:])
-        return heads.transpose(1, 2).flatten(0, 2)
+        heads = rows.view(getattr(config, num_heads), -1, *rows.shape[1:])
+        turned, rest = heads[:, : config.rotary_dim], heads[:, config.rotary_dim :]
+        pairs = turned.reshape(len(heads), -1, 2, *rows.shape[1:])
+        return torch.cat([pairs.transpose(1, 2).flatten(1, 2), rest], dim=1).flatten(0, 1)
 
     return apply
+
+
+def interleaved(gguf: str, num_heads: str) -> Name:
+    """Q or k of a family whose rope is interleaved in both formats."""
+    return Name(gguf, unpermute(num_heads), unpermute(num_heads))
 
 
 def plus_one(weight: Tensor, _: Config) -> Tensor:

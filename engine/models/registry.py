@@ -25,19 +25,27 @@ def families() -> tuple[Family, ...]:
 def family_of(checkpoint: Checkpoint) -> Family:
     """Raises `CheckpointError` with the architecture and the known ones, where it is none of them."""
     if isinstance(checkpoint, GGUFCheckpoint):
-        words = [checkpoint.metadata.get("general.architecture")]
+        words = _gguf_words(checkpoint)
+        named = words[-1:]
         known = _by(lambda family: family.gguf_architectures)
     elif isinstance(checkpoint, SafetensorsCheckpoint):
-        words = _words(checkpoint)
+        words = named = _words(checkpoint)
         known = _by(lambda family: (*family.architectures, *family.model_types))
     else:
         raise TypeError(type(checkpoint).__name__)
     for word in words:
         if isinstance(word, str) and word in known:
             return known[word]
-    name = next((str(word)[:80] for word in words if word), "none")
+    name = next((str(word)[:80] for word in named if word), "none")
     what = f"architecture {name} is not supported, these are: {', '.join(sorted(known))}"
     raise CheckpointError(f"{checkpoint.path.name}: {what}")
+
+
+def _gguf_words(checkpoint: GGUFCheckpoint) -> list[object]:
+    """The architecture; before it, for one name of two families, which of the two it is."""
+    architecture = checkpoint.metadata.get("general.architecture")
+    has_experts = checkpoint.metadata.get(f"{architecture}.expert_count")
+    return [*([f"{architecture} with experts"] if has_experts else []), architecture]
 
 
 def _words(checkpoint: SafetensorsCheckpoint) -> list[object]:

@@ -3,26 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+Thetas = Mapping[str, float | None]
+"""A family's rope bases by layer type; None for that of the full layers."""
 
-def hf_rope(raw: Mapping[str, Any], thetas: Mapping[str, float]) -> dict[str, Any]:
+
+def hf_rope(raw: Mapping[str, Any], thetas: Thetas) -> dict[str, Any]:
     """`rope_parameters` by layer type, from a config.json of any age.
 
     Old: rope_theta and rope_scaling (with `type` or `rope_type`), rope_local_base_freq for sliding
-    layers. New: rope_parameters, flat or by layer type. thetas: the family's bases by layer type.
+    layers. New: rope_parameters, flat or by layer type. thetas: what holds where no base is given.
     Raises ValueError where one of these is no object; values are checked when they are converted.
     """
     given = _object(raw, "rope_parameters")
-    if any(isinstance(value, Mapping) for value in given.values()):
-        return {kind: _rope(_object(given, kind), theta) for kind, theta in thetas.items()}
-    scaling = given or _object(raw, "rope_scaling")
     bases = {
         "full_attention": raw.get("rope_theta"),
         "sliding_attention": raw.get("rope_local_base_freq"),
     }
-    return _by_layer_type(scaling, bases, thetas)
+    if any(isinstance(value, Mapping) for value in given.values()):
+        return _by_layer_type({kind: _object(given, kind) for kind in thetas}, bases, thetas)
+    scaling = _longrope(given or _object(raw, "rope_scaling"), raw)
+    return _by_layer_type(_of_full_layers(scaling, _hf_partial(raw)), bases, thetas)
 
 
-def gguf_rope(values: Mapping[str, Any], thetas: Mapping[str, float]) -> dict[str, Any]:
+def gguf_rope(values: Mapping[str, Any], thetas: Thetas) -> dict[str, Any]:
     """The same from GGUF's keys, given without the architecture's prefix.
 
     The type "none" says default. llama3 ropes have no type: their frequencies come as a tensor.
@@ -33,6 +36,7 @@ def gguf_rope(values: Mapping[str, Any], thetas: Mapping[str, float]) -> dict[st
         "original_max_position_embeddings": values.get("rope.scaling.original_context_length"),
         "beta_fast": values.get("rope.scaling.yarn_beta_fast"),
         "beta_slow": values.get("rope.scaling.yarn_beta_slow"),
+        "attention_factor": values.get("rope.scaling.yarn_attn_factor"),
     }
     if "rope.scale_linear" in values and "rope.scaling.type" not in values:
         scaling |= {"rope_type": "linear", "factor": values["rope.scale_linear"]}
@@ -40,19 +44,51 @@ def gguf_rope(values: Mapping[str, Any], thetas: Mapping[str, float]) -> dict[st
         "full_attention": values.get("rope.freq_base"),
         "sliding_attention": values.get("rope.freq_base_swa"),
     }
-    return _by_layer_type(scaling, bases, thetas)
+    return _by_layer_type(_of_full_layers(scaling, _gguf_partial(values)), bases, thetas)
+
+
+def _of_full_layers(scaling: Mapping[str, Any], partial: Any) -> dict[str, Mapping[str, Any]]:
+    """Scaling that names no layer type is of the full layers; sliding ones are plain."""
+    part = {"partial_rotary_factor": scaling.get("partial_rotary_factor", partial)}
+    return {"full_attention": {**scaling, **part}, "sliding_attention": part}
 
 
 def _by_layer_type(
-    scaling: Mapping[str, Any], bases: Mapping[str, Any], thetas: Mapping[str, float]
+    scalings: Mapping[str, Mapping[str, Any]], bases: Mapping[str, Any], thetas: Thetas
 ) -> dict[str, Any]:
-    """Scaling is of the full layers; sliding ones, where they differ, are plain."""
-    ropes = {}
+    ropes: dict[str, Any] = {}
     for kind, theta in thetas.items():
-        given = scaling if kind == "full_attention" else {}
+        default = ropes["full_attention"]["rope_theta"] if theta is None else theta
         base = bases.get(kind)
-        ropes[kind] = _rope(given, theta if base is None else base)
+        ropes[kind] = _rope(scalings.get(kind, {}), default if base is None else base)
     return ropes
+
+
+def _hf_partial(raw: Mapping[str, Any]) -> Any:
+    """How much of each head is turned, from the keys that say so; None for all of it."""
+    counted = _ratio(raw.get("rotary_dim"), raw.get("head_dim"))
+    return counted or raw.get("partial_rotary_factor", raw.get("rotary_pct"))
+
+
+def _gguf_partial(values: Mapping[str, Any]) -> Any:
+    sizes = values.get("embedding_length"), values.get("attention.head_count")
+    head_dim = values.get("attention.key_length") or _ratio(*sizes)
+    return _ratio(values.get("rope.dimension_count"), head_dim)
+
+
+def _ratio(part: Any, whole: Any) -> float | None:
+    """None where one is missing; senseless sizes are refused where they are read themselves."""
+    are_numbers = isinstance(part, int | float) and isinstance(whole, int | float)
+    return part / whole if are_numbers and whole > 0 else None
+
+
+def _longrope(scaling: Mapping[str, Any], raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Phi-3's way to stretch, whose type was su or yarn once; half of it stands outside."""
+    if "short_factor" not in scaling:
+        return scaling
+    original = {"original_max_position_embeddings": raw.get("original_max_position_embeddings")}
+    kept = {key: value for key, value in scaling.items() if key != "type"}
+    return original | kept | {"rope_type": "longrope"}
 
 
 def _object(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -68,6 +104,7 @@ def _rope(given: Mapping[str, Any], theta: float) -> dict[str, Any]:
     rope = {key: value for key, value in given.items() if value is not None}
     kind = rope.pop("type", "default")
     rope.setdefault("rope_type", kind)
+    rope.pop("max_position_embeddings", None)  # Mistral 4 says it again here
     if rope["rope_type"] == "none":
         rope["rope_type"] = "default"
     if rope.get("partial_rotary_factor") == 1:

@@ -1,3 +1,5 @@
+from typing import Literal
+
 from torch import Tensor
 
 from engine.cache.paged_kv import PagedKV
@@ -5,28 +7,35 @@ from engine.cache.spec import KV
 from engine.kernels import ops
 from engine.nn.config import DecoderConfig
 from engine.nn.linear import Linear
-from engine.nn.module import Module
+from engine.nn.module import Module, Vector
 from engine.nn.norm import RMSNorm
 from engine.nn.rope import Rope
 from engine.nn.step import Step
+
+QKNorm = Literal["full", "head", "turned"]
+"""How q and k are normed: whole, before they are split; by head; by head once they are turned."""
 
 
 class Attention(Module):
     """Grouped-query attention over the paged cache.
 
-    scale: of the scores, 1 / sqrt(head_dim) by default. window: as in `KV`. qk_norm: q and k of
-    each head are normed before they are rotated. softcap: bound of the scores.
+    rope: None leaves q and k without positions. scale: of the scores, 1 / sqrt(head_dim) by
+    default. window: as in `KV`. softcap: bound of the scores. sinks: a learned score per head that
+    takes part in the softmax and gives nothing.
     """
+
+    sinks: Tensor | None = None
 
     def __init__(
         self,
         c: DecoderConfig,
-        rope: Rope,
+        rope: Rope | None,
         *,
         scale: float | None = None,
         window: int | None = None,
-        qk_norm: bool = False,
+        qk_norm: QKNorm | None = None,
         softcap: float | None = None,
+        sinks: bool = False,
     ) -> None:
         super().__init__()
         query_size = c.num_attention_heads * c.head_dim
@@ -34,9 +43,13 @@ class Attention(Module):
         self.q_proj = Linear(c.hidden_size, query_size, bias=c.attention_bias)
         self.k_proj = Linear(c.hidden_size, cache_size, bias=c.attention_bias)
         self.v_proj = Linear(c.hidden_size, cache_size, bias=c.attention_bias)
-        self.o_proj = Linear(query_size, c.hidden_size, bias=c.attention_bias)
-        self.q_norm = RMSNorm(c.head_dim, c.rms_norm_eps) if qk_norm else None
-        self.k_norm = RMSNorm(c.head_dim, c.rms_norm_eps) if qk_norm else None
+        self.o_proj = Linear(query_size, c.hidden_size, bias=bool(c.attention_out_bias))
+        if qk_norm:
+            sizes = (query_size, cache_size) if qk_norm == "full" else (c.head_dim, c.head_dim)
+            self.q_norm, self.k_norm = (RMSNorm(size, c.rms_norm_eps) for size in sizes)
+        if sinks:
+            self.slots["sinks"] = Vector(c.num_attention_heads, wide=True)
+        self._qk_norm = qk_norm
         self.rotary_emb = rope
         self.cache_spec = KV(c.num_key_value_heads, c.head_dim, window)
         self._num_heads = c.num_attention_heads
@@ -44,12 +57,33 @@ class Attention(Module):
         self._softcap = softcap
 
     def __call__(self, x: Tensor, step: Step, cache: PagedKV) -> Tensor:
-        q = ops.split_heads(self.q_proj(x), self._num_heads)
-        k = ops.split_heads(self.k_proj(x), self.cache_spec.num_heads)
-        v = ops.split_heads(self.v_proj(x), self.cache_spec.num_heads)
-        if self.q_norm and self.k_norm:
-            q, k = self.q_norm(q), self.k_norm(k)
-        table = step.rope_table(self.rotary_emb)
-        cache.append(ops.rope(k, table), v, step.layout)
-        attended = cache.attend(ops.rope(q, table), step.layout, self._scale, self._softcap)
+        q, k, v = self.project(x)
+        q, k = self.position(q, k, step)
+        cache.append(k, v, step.layout)
+        attended = cache.attend(
+            q, step.layout, self._scale, softcap=self._softcap, sinks=self.sinks
+        )
         return self.o_proj(ops.merge_heads(attended))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """By head: q (T, H, d), k and v (T, Hkv, d), of x."""
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self._qk_norm == "full":
+            q, k = self.q_norm(q), self.k_norm(k)
+        q = ops.split_heads(q, self._num_heads)
+        k, v = (ops.split_heads(each, self.cache_spec.num_heads) for each in (k, v))
+        if self._qk_norm == "head":
+            q, k = self.q_norm(q), self.k_norm(k)
+        return q, k, v
+
+    def position(self, q: Tensor, k: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """The same q and k as they are at the rows' positions."""
+        rope = self.rotary_emb
+        if rope is not None:
+            table = step.rope_table(rope)
+            q, k = ops.rope(q, table), ops.rope(k, table)
+            if rope.query_beta:
+                q = ops.scale_by_position(q, step.positions, rope.query_beta, rope.query_period)
+        if self._qk_norm == "turned":
+            q, k = self.q_norm(q), self.k_norm(k)
+        return q, k

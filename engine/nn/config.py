@@ -1,4 +1,7 @@
+from collections.abc import Mapping
 from typing import Protocol
+
+from engine.nn.rope_scaling import RopeParameters
 
 
 class DecoderConfig(Protocol):
@@ -21,9 +24,13 @@ class DecoderConfig(Protocol):
     @property
     def max_position_embeddings(self) -> int: ...
     @property
+    def rope_parameters(self) -> Mapping[str, RopeParameters]: ...
+    @property
     def rms_norm_eps(self) -> float: ...
     @property
     def attention_bias(self) -> bool: ...
+    @property
+    def attention_out_bias(self) -> bool | None: ...
     @property
     def mlp_bias(self) -> bool: ...
     @property

@@ -1,6 +1,7 @@
 from torch import Tensor
 
 from engine.kernels import ops
+from engine.nn.config import DecoderConfig
 from engine.nn.module import Module, Vector
 
 
@@ -18,3 +19,38 @@ class RMSNorm(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.weight, self._eps)
+
+
+class LayerNorm(Module):
+    """Layer norm over the last axis, with as much to learn as a family has: weight, bias, neither.
+
+    num_heads: where above 0, x is (T, num_heads, size) and each head has a weight of its own.
+    """
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def __init__(
+        self, size: int, eps: float, *, weight: bool = True, bias: bool = True, num_heads: int = 0
+    ) -> None:
+        super().__init__()
+        if weight:
+            self.slots["weight"] = Vector(size, wide=True, num_experts=num_heads)
+        if bias:
+            self.slots["bias"] = Vector(size, wide=True, num_experts=num_heads)
+        self._eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.weight, self.bias, self._eps)
+
+
+def layer_norm(c: DecoderConfig) -> LayerNorm:
+    return LayerNorm(c.hidden_size, c.rms_norm_eps)
+
+
+def unbiased_layer_norm(c: DecoderConfig) -> LayerNorm:
+    return LayerNorm(c.hidden_size, c.rms_norm_eps, bias=False)
+
+
+def bare_layer_norm(c: DecoderConfig) -> LayerNorm:
+    return LayerNorm(c.hidden_size, c.rms_norm_eps, weight=False, bias=False)

@@ -2,8 +2,8 @@
 
 import torch
 
-from engine.cache.paged_kv import PagedKV
 from engine.cache.spec import CacheSpec
+from engine.cache.views import CacheView, view_of
 from engine.kernels.batch import BatchLayout, ForwardBatch
 from engine.kernels.trace import OnlyOps, Tape, Traced
 from engine.kernels.weight import DENSE, Weight
@@ -32,17 +32,19 @@ def record(model: CausalLM, num_rows: int, dtype: torch.dtype) -> Tape:
 def _parameter(parameter: Parameter, tape: Tape, dtype: torch.dtype) -> Weight | Traced:
     slot, path = parameter.slot, parameter.path
     if isinstance(slot, Matrix):
-        shape = (slot.out_features, slot.in_features)
-        return Weight(DENSE, shape, tape.tensor(path, shape, dtype), dtype)
+        kept = torch.float32 if slot.wide else dtype
+        shape = slot.weight_shape
+        return Weight(DENSE, shape, tape.tensor(path, shape, kept), kept)
     if isinstance(slot, Table):
         return tape.tensor(path, [len(slot.values)], torch.float32)
-    return tape.tensor(path, [slot.size], torch.float32 if slot.wide else dtype)
+    return tape.tensor(path, slot.shape, torch.float32 if slot.wide else dtype)
 
 
-def _cache(index: int, spec: CacheSpec, tape: Tape, dtype: torch.dtype) -> PagedKV:
-    shape = (_NUM_BLOCKS, _BLOCK_SIZE, spec.num_heads, spec.head_dim)
-    keys = tape.tensor(f"cache.{index}.keys", shape, dtype)
-    return PagedKV(spec, keys, tape.tensor(f"cache.{index}.values", shape, dtype))
+def _cache(index: int, spec: CacheSpec, tape: Tape, dtype: torch.dtype) -> CacheView:
+    def tensor(name: str, shape: tuple[int, ...]) -> Traced:
+        return tape.tensor(f"cache.{index}.{name}", shape, dtype)
+
+    return view_of(spec, _NUM_BLOCKS, _BLOCK_SIZE, tensor)
 
 
 def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
@@ -57,4 +59,5 @@ def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
         block_size=_BLOCK_SIZE,
     )
     token_ids, positions = ids("token_ids", num_rows), ids("positions", num_rows)
-    return ForwardBatch(token_ids, positions, ids("logit_rows", _NUM_SEQUENCES), layout)
+    lengths, logit_rows = ids("lengths", num_rows), ids("logit_rows", _NUM_SEQUENCES)
+    return ForwardBatch(token_ids, positions, lengths, logit_rows, layout)

@@ -9,11 +9,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-RopeType = Literal["default", "linear", "dynamic", "llama3", "yarn"]
+RopeType = Literal["default", "linear", "dynamic", "llama3", "yarn", "longrope", "proportional"]
 
 
 class RopeParameters(Struct, frozen=True, forbid_unknown_fields=True):
-    """One rope, in the words of a config's `rope_parameters`. Words it does not know are refused."""
+    """One rope, in the words of a config's `rope_parameters`. Unknown words are refused."""
 
     rope_theta: float
     rope_type: RopeType = "default"
@@ -27,6 +27,13 @@ class RopeParameters(Struct, frozen=True, forbid_unknown_fields=True):
     mscale: float | None = None
     mscale_all_dim: float | None = None
     truncate: bool = True
+    short_factor: tuple[float, ...] = ()
+    long_factor: tuple[float, ...] = ()
+    short_mscale: float | None = None
+    long_mscale: float | None = None
+    partial_rotary_factor: float = 1.0
+    alpha: float | None = None
+    llama_4_scaling_beta: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rope_theta) and self.rope_theta > 1):
@@ -39,6 +46,19 @@ class RopeParameters(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("rope_type llama3 needs low_freq_factor below high_freq_factor")
         if (self.original_max_position_embeddings or 1) < 1:
             raise ValueError("original_max_position_embeddings is not above 0")
+        if not 0 < self.partial_rotary_factor <= 1:
+            raise ValueError(
+                f"partial_rotary_factor is {self.partial_rotary_factor}, not in (0, 1]"
+            )
+
+
+def rotary_dim_of(rope: RopeParameters, head_dim: int) -> int:
+    """How many values of a head are turned; "proportional" ropes turn some by nothing."""
+    part = 1.0 if rope.rope_type == "proportional" else rope.partial_rotary_factor
+    rotary_dim = int(head_dim * part + 1e-6)  # GGUF's came of a division
+    if rotary_dim % 2 or not rotary_dim:
+        raise ValueError(f"rope turns pairs: {rotary_dim} values of a head are odd or none")
+    return rotary_dim
 
 
 class Frequencies(Struct, frozen=True):
@@ -53,12 +73,16 @@ def frequencies(
 ) -> Frequencies:
     """Of the rotary_dim / 2 pairs of a head.
 
-    max_positions: the model's max_position_embeddings. length: of the whole sequence, which only
-    "dynamic" asks for, and only where it is beyond max_positions.
+    max_positions: the model's max_position_embeddings. length: of the whole sequence, which
+    "dynamic" asks for where it is beyond max_positions, and "longrope" where it is beyond what the
+    model was first trained for.
     """
     original = rope.original_max_position_embeddings or max_positions
     if rope.rope_type == "dynamic":
         return _dynamic(rope, rotary_dim, max_positions, length or max_positions)
+    if rope.rope_type == "longrope":
+        is_long = length is not None and length > original
+        return _longrope(rope, rotary_dim, original, max_positions, is_long=is_long)
     return _STRETCHED[rope.rope_type](rope, rotary_dim, original, max_positions)
 
 
@@ -76,12 +100,34 @@ def _linear(rope: RopeParameters, rotary_dim: int, *_: int) -> Frequencies:
 
 
 def _dynamic(rope: RopeParameters, rotary_dim: int, max_positions: int, length: int) -> Frequencies:
-    """NTK-aware scaling: the base grows with a sequence that outgrows the model."""
+    """NTK-aware scaling: the base grows with a sequence that outgrows the model.
+
+    With an alpha, as Hunyuan has, it is grown once and for all.
+    """
     factor, theta = rope.factor or 1.0, rope.rope_theta
-    if length > max_positions:
+    if rope.alpha:
+        theta *= rope.alpha ** (rotary_dim / (rotary_dim - 2))
+    elif length > max_positions:
         growth = factor * length / max_positions - (factor - 1)
         theta *= growth ** (rotary_dim / (rotary_dim - 2))
     return Frequencies(_plain(theta, rotary_dim))
+
+
+def _longrope(
+    rope: RopeParameters, rotary_dim: int, original: int, max_positions: int, *, is_long: bool
+) -> Frequencies:
+    """LongRoPE, arXiv:2402.13753: a divisor for each frequency."""
+    divisors = rope.long_factor if is_long else rope.short_factor
+    if len(divisors) != rotary_dim // 2:
+        raise ValueError(f"{len(divisors)} longrope factors for {rotary_dim // 2} pairs")
+    plain = _plain(rope.rope_theta, rotary_dim)
+    inv_freq = tuple(inv / divisor for inv, divisor in zip(plain, divisors, strict=True))
+    mscale = rope.long_mscale if is_long else rope.short_mscale
+    given = mscale if mscale is not None else rope.attention_factor
+    factor = rope.factor or max_positions / original
+    if given is None:
+        given = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(max(original, 2)))
+    return Frequencies(inv_freq, given)
 
 
 def _llama3(rope: RopeParameters, rotary_dim: int, original: int, _: int) -> Frequencies:
@@ -132,8 +178,23 @@ def _yarn_attention_factor(rope: RopeParameters, factor: float) -> float:
     return _mscale(factor, 1.0)
 
 
+def yarn_score_factor(rope: RopeParameters) -> float:
+    """What attention scores are multiplied by where a config says `mscale_all_dim`."""
+    if rope.rope_type != "yarn" or not rope.mscale_all_dim:
+        return 1.0
+    return _mscale(rope.factor or 1.0, rope.mscale_all_dim) ** 2
+
+
 def _mscale(factor: float, scale: float) -> float:
     return 1.0 if factor <= 1 else 0.1 * scale * math.log(factor) + 1.0
+
+
+def _proportional(rope: RopeParameters, rotary_dim: int, *_: int) -> Frequencies:
+    """Of a whole head's pairs the first turn, as they would in a plain rope; the others stay."""
+    plain = _plain(rope.rope_theta, rotary_dim)
+    num_turned = int(rope.partial_rotary_factor * rotary_dim // 2)
+    turned = tuple(inv / (rope.factor or 1.0) for inv in plain[:num_turned])
+    return Frequencies(turned + (0.0,) * (len(plain) - num_turned))
 
 
 _STRETCHED: Mapping[str, Callable[[RopeParameters, int, int, int], Frequencies]] = {
@@ -141,4 +202,5 @@ _STRETCHED: Mapping[str, Callable[[RopeParameters, int, int, int], Frequencies]]
     "linear": _linear,
     "llama3": _llama3,
     "yarn": _yarn,
+    "proportional": _proportional,
 }

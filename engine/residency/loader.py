@@ -1,20 +1,23 @@
 """Loading: from a checkpoint's bytes to a model that can run."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from engine.api import Form
-from engine.checkpoint import Checkpoint
+from engine.checkpoint import Checkpoint, TensorInfo
 from engine.kernels.weight import Weight
 from engine.models.binding import Binding
 from engine.models.blueprint import blueprint
 from engine.models.meta import Config
+from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix, Table
-from engine.quant.formats import FORMATS
+from engine.quant.formats import unpack
+from engine.quant.stored import ScaledTensor, row_scales
 
 
 class LoadCancelled(Exception):  # no error: it was asked for
@@ -37,56 +40,80 @@ def load(
     checkpoint that is no model of ours.
     """
     plan = blueprint(checkpoint)
-    total = sum(_stored_bytes(binding) for binding in plan.bindings)
+    total = sum(binding.stored_bytes for binding in plan.bindings)
     done = 0
     for binding in plan.bindings:
         if cancelled():
             raise LoadCancelled
         value = _materialise(checkpoint, binding, plan.config, form, dtype)
         binding.parameter.set(value)
-        done += _stored_bytes(binding)
+        done += binding.stored_bytes
         progress(done / total)
     return plan.model
-
-
-def _stored_bytes(binding: Binding) -> int:
-    return binding.source.nbytes if binding.source else 0
 
 
 def _materialise(
     checkpoint: Checkpoint, binding: Binding, config: Config, form: Form, dtype: torch.dtype
 ) -> Weight | Tensor:
-    slot = binding.parameter.slot
+    slot, change = binding.parameter.slot, binding.transform
     if isinstance(slot, Table):
         return _table(checkpoint, binding, slot)
-    assert binding.source is not None
-    raw = _bytes(checkpoint, binding.source.name)
-    unpack = FORMATS[binding.source.type].unpack
-    if not isinstance(slot, Matrix):
-        # Changed before it is rounded, as the originals add in float32.
-        exact = unpack(raw, torch.float32)
-        changed = binding.transform(exact, config) if binding.transform else exact
-        return changed if slot.wide else changed.to(dtype)
-    rows = raw.view(slot.out_features, -1)
-    if binding.transform:
-        rows = binding.transform(rows, config)
     if binding.stays_packed(form, dtype):
-        shape = (slot.out_features, slot.in_features)
-        return Weight(binding.source.type, shape, rows, dtype)
-    return Weight.dense(unpack(rows, dtype))
+        assert isinstance(slot, Matrix)
+        parts = [_packed(checkpoint, source) for source in binding.sources]
+        packed = [_joined(each) for each in zip(*parts, strict=True)]
+        rows, *scales = [change(each, config) for each in packed] if change else packed
+        return Weight(binding.sources[0].tensor.type, slot.weight_shape, rows, dtype, *scales)
+    if isinstance(slot, Matrix):
+        kept = torch.float32 if slot.wide else dtype
+        unpacked = (_values(checkpoint, source, kept) for source in binding.sources)
+        rows = _stacked(unpacked, len(binding.sources))
+        return Weight.dense(change(rows, config) if change else rows)
+    # Changed before it is rounded, as the originals add in float32.
+    exact = _joined([_values(checkpoint, source, torch.float32) for source in binding.sources])
+    exact = exact.view(slot.shape)
+    changed = change(exact, config) if change else exact
+    return changed if slot.wide else changed.to(dtype)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _stacked(parts: Iterator[Tensor], count: int) -> Tensor:
+    """Equal parts in one tensor: the experts of a layer are never there twice."""
+    first = next(parts)
+    if count == 1:
+        return first
+    whole = first.new_empty((count, *first.shape))
+    for index, part in enumerate(chain([first], parts)):
+        whole[index] = part
+    return whole.flatten(0, 1)
+
+
+def _packed(checkpoint: Checkpoint, source: Source) -> tuple[Tensor, ...]:
+    """Rows as they are stored, and those of their scales where these are stored apart."""
+    tensor = source.tensor
+    rows = source.rows(_bytes(checkpoint, tensor))
+    if not isinstance(tensor, ScaledTensor):
+        return (rows,)
+    return rows, source.rows(row_scales(tensor, _bytes(checkpoint, tensor.scales)))
+
+
+def _values(checkpoint: Checkpoint, source: Source, dtype: torch.dtype) -> Tensor:
+    return unpack(source.tensor.type, dtype, *_packed(checkpoint, source))
 
 
 def _table(checkpoint: Checkpoint, binding: Binding, slot: Table) -> Tensor:
     values = torch.tensor(slot.values, dtype=torch.float32)
-    if binding.source is None:
+    if not binding.sources:
         return values
     # GGUF's rope_freqs: what each frequency is divided by.
-    raw = _bytes(checkpoint, binding.source.name)
-    return values / FORMATS[binding.source.type].unpack(raw, torch.float32)
+    return values / _values(checkpoint, binding.sources[0], torch.float32).flatten()
 
 
-def _bytes(checkpoint: Checkpoint, name: str) -> Tensor:
+def _bytes(checkpoint: Checkpoint, tensor: TensorInfo) -> Tensor:
     with warnings.catch_warnings():
         # Torch warns that the file's map cannot be written; weights are never written.
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        return torch.frombuffer(checkpoint.read(name), dtype=torch.uint8)
+        return torch.frombuffer(checkpoint.read(tensor.name), dtype=torch.uint8)

@@ -75,6 +75,8 @@ def _byte_level(metadata: Metadata, vocabulary: Vocabulary) -> tokenizers.Tokeni
     merges = merges_from_strings(metadata.get(f"{_KEY}merges"), vocabulary.ids)
     model = models.BPE(vocabulary.ids, merges, ignore_merges=pre.ignore_merges)
     backend = tokenizers.Tokenizer(model)
+    if pre.nfc:
+        backend.normalizer = normalizers.NFC()
     steps = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in pre.patterns]
     bytes_step = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([*steps, bytes_step])

@@ -14,11 +14,13 @@ class PreTokenizer:
     """Patterns applied one after the other, each isolating its matches in what is left.
 
     ignore_merges: a whole piece that is a token is taken as it is. add_bos: unless the file says.
+    nfc: characters are composed first. llama.cpp does not; the published tokenizers do.
     """
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
     add_bos: bool = False
+    nfc: bool = False
 
 
 _CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -82,11 +84,12 @@ _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
     ("dbrx smaug-bpe chatglm-bpe", PreTokenizer((_LLAMA3,))),
     ("glm4 glm5", PreTokenizer((_LLAMA3,), ignore_merges=True)),
     ("minicpm5", PreTokenizer((_TRIPLES, _words(r"\p{N}+")), ignore_merges=True)),
+    ("qwen2", PreTokenizer((_QWEN2,), nfc=True)),
     (
-        "qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2",
+        "deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2",
         PreTokenizer((_QWEN2,)),
     ),
-    ("qwen35", PreTokenizer((_QWEN35,))),
+    ("qwen35", PreTokenizer((_QWEN35,), nfc=True)),
     (
         "seed-coder",
         PreTokenizer((_QWEN2.replace(_SYMBOLS, r" ?[^\s\p{L}\p{N}\r\n]+"),)),
@@ -94,13 +97,15 @@ _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
     ("ufakzeka", PreTokenizer((_QWEN2.removeprefix(f"{_CONTRACTION}|"),))),
     ("laguna", PreTokenizer((r"[^\n]+|[\n]+", _QWEN2))),
     (
-        "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
+        "starcoder refact smollm codeshell exaone minerva-7b mellum2",
         PreTokenizer((r"\p{N}", _GPT2)),
     ),
+    ("command-r", PreTokenizer((r"\p{N}", _GPT2), nfc=True)),
     (
-        "gpt-2 phi-2 mpt olmo jais trillion granite-docling gigachat a.x-4.0 mellum exaone4",
+        "gpt-2 phi-2 jais trillion granite-docling gigachat a.x-4.0 mellum exaone4",
         PreTokenizer((_GPT2,)),
     ),
+    ("mpt olmo", PreTokenizer((_GPT2,), nfc=True)),  # children of GPT-NeoX
     ("falcon", PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]"))),
     (
         "tekken",

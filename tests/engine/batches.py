@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from engine.cache.paged_kv import PagedKV
+from engine.cache.views import allocate
 from engine.kernels.batch import BatchLayout, ForwardBatch
 from engine.nn.decoder import CausalLM
 
@@ -26,22 +26,30 @@ def layout_of(
 
 
 class Sequences:
-    """Sequences that grow step by step, their blocks strewn over caches that begin as NaN."""
+    """Sequences that grow step by step, their blocks strewn over caches that begin as NaN.
+
+    lengths: what each will grow to, max_tokens by default.
+    """
 
     def __init__(
-        self, model: CausalLM, count: int, max_tokens: int, dtype: torch.dtype = torch.float32
+        self,
+        model: CausalLM,
+        count: int,
+        max_tokens: int,
+        dtype: torch.dtype = torch.float32,
+        lengths: Sequence[int] = (),
     ) -> None:
+        self._lengths = lengths or [max_tokens] * count
         self._model = model
         num_blocks = -(-max_tokens // BLOCK_SIZE)
         strewn = torch.randperm(count * num_blocks, generator=torch.Generator().manual_seed(7))
         self._tables = strewn.view(count, num_blocks)
         self.caches = [
-            PagedKV.allocate(spec, count * num_blocks, BLOCK_SIZE, dtype)
-            for spec in model.cache_specs
+            allocate(spec, count * num_blocks, BLOCK_SIZE, dtype) for spec in model.cache_specs
         ]
         for cache in self.caches:
-            cache.keys.fill_(torch.nan)
-            cache.values.fill_(torch.nan)
+            for tensor in cache.tensors:
+                tensor.fill_(torch.nan)
         self._lens = [0] * count
 
     def step(self, chunks: Mapping[int, Sequence[int]]) -> dict[int, Tensor]:
@@ -63,8 +71,9 @@ class Sequences:
             BLOCK_SIZE,
         )
         token_ids = torch.tensor([token for chunk in chunks.values() for token in chunk])
+        lengths = [self._lengths[index] for index, chunk in chunks.items() for _ in chunk]
         rows = torch.arange(len(token_ids))
-        return ForwardBatch(token_ids, torch.tensor(positions), rows, layout)
+        return ForwardBatch(token_ids, torch.tensor(positions), torch.tensor(lengths), rows, layout)
 
 
 def logprobs_of(

@@ -22,6 +22,7 @@ class Counting:
 
     def __init__(self, vocab_size: int = 32) -> None:
         self.vocab_size = vocab_size
+        self.length_switch: int | None = None
         self.poison: int | None = None
         self.trap: dict[int, Exception] = {}
         self.batches: list[ForwardBatch] = []

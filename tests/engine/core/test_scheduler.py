@@ -257,3 +257,42 @@ def test_the_oldest_advances_in_every_step(seed):
         before = oldest.num_output
         step(scheduler, budget=8)
         assert oldest.num_output > before
+
+
+def test_a_sequence_that_passes_the_switch_starts_over():
+    """All of it is computed anew, once, and what was cached of it before is not used."""
+    scheduler = scheduler_of(length_switch=10)
+    sequence = sequence_of(8, max_tokens=6)
+    scheduler.add(sequence)
+    found = [spans(step(scheduler)) for _ in range(6)]
+
+    assert found == [[(0, 8)], [(8, 9)], [(9, 10)], [(0, 11)], [(11, 12)], [(12, 13)]]
+    assert scheduler.is_idle
+
+
+def test_one_that_passes_the_switch_keeps_its_age():
+    """It needs a block more and none is free: the newest gives way, not the one that starts over."""
+    scheduler = scheduler_of(num_blocks=4, length_switch=8)
+    old, new = sequence_of(7, max_tokens=6), unlike(3, 9, max_tokens=6)
+    scheduler.add(old)
+    scheduler.add(new)
+    for _ in range(2):
+        step(scheduler)
+    plan = step(scheduler)
+
+    assert [(chunk.sequence, chunk.start) for chunk in plan.chunks] == [(old, 0)]
+    while not scheduler.is_idle:
+        step(scheduler)
+    assert (old.num_output, new.num_output) == (6, 6)
+
+
+def test_blocks_are_shared_on_one_side_of_the_switch_only():
+    """A prompt beyond it finds what those beyond it have left, and the same for short ones."""
+    scheduler = scheduler_of(length_switch=10)
+    for num_prompt in (10, 12, 10, 12):
+        scheduler.add(sequence_of(num_prompt, max_tokens=1))
+    starts = []
+    while not scheduler.is_idle:
+        starts += [chunk.start for chunk in step(scheduler, budget=4).chunks]
+
+    assert starts.count(0) == 2

@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from engine.kernels import ops, registry
+from engine.kernels.routing import Routing
 from engine.kernels.trace import Tape, Traced
 from engine.kernels.weight import Weight
 from tests.engine.batches import layout_of
 
 T, HEADS, KV_HEADS, DIM, HIDDEN, VOCAB, BLOCKS, BLOCK = 5, 4, 2, 6, 24, 11, 3, 4
+
+EXPERTS, TOP_K = 6, 2
+ROUTING = Routing(TOP_K)
 
 
 def arguments() -> dict[str, list]:
@@ -17,24 +21,60 @@ def arguments() -> dict[str, list]:
     q, kv = torch.randn(T, HEADS, DIM), torch.randn(T, KV_HEADS, DIM)
     cache = torch.zeros(BLOCKS, BLOCK, KV_HEADS, DIM)
     layout = layout_of([T], [T], torch.arange(BLOCKS)[None], BLOCK)
+    chosen = torch.randint(EXPERTS, (T, TOP_K))
+    experts = Weight.dense(torch.randn(EXPERTS * VOCAB, HIDDEN))
     return {
         "embedding": [ids, Weight.dense(torch.randn(VOCAB, HIDDEN))],
         "linear": [x, Weight.dense(torch.randn(VOCAB, HIDDEN)), torch.randn(VOCAB)],
         "logits": [x, Weight.dense(torch.randn(VOCAB, HIDDEN).bfloat16())],
         "rms_norm": [x, torch.randn(HIDDEN), 1e-6],
+        "layer_norm": [x, torch.randn(HIDDEN), torch.randn(HIDDEN), 1e-6],
+        "longrope_table": [ids, ids + 2, torch.rand(DIM // 2), torch.rand(DIM // 2)],
+        "gelu": [x],
+        "gelu_tanh": [x],
+        "clamp": [x, 0.5],
         "rope_table": [ids, torch.rand(DIM // 2), 1.0],
         "rope": [q, torch.randn(T, 2, DIM // 2)],
+        "scale_by_position": [q, ids, 0.1, 2],
         "split_heads": [x, HEADS],
         "merge_heads": [q],
         "cache_write": [kv, kv, cache, cache.clone(), layout],
         "paged_attention": [q, cache, cache, layout],
         "silu_mul": [x, x],
         "gelu_tanh_mul": [x, x],
+        "choose_experts": [torch.randn(T, EXPERTS), ROUTING, torch.randn(EXPERTS)],
+        "weigh_experts": [torch.randn(T, EXPERTS), chosen, ROUTING],
+        "expert_linear": [x, experts, chosen, EXPERTS, torch.randn(EXPERTS, VOCAB)],
+        "combine_experts": [torch.randn(T, TOP_K, HIDDEN), torch.rand(T, TOP_K)],
+        "clamped_swiglu": [x, x, 1.702, 7.0],
+        "sigmoid_mul": [torch.randn(T, 1), x],
         "add": [x, x.bfloat16()],
         "scale": [x, 2.0],
+        "mul": [x.bfloat16(), torch.randn(1)],
+        "scale_by": [torch.rand(T, TOP_K), torch.rand(EXPERTS), chosen],
+        "sparsify": [x, 1.3],
         "softcap": [x, 3.0],
+        "head_linear": [q, Weight.dense(torch.randn(HEADS * 7, DIM)), 2, 5],
+        "latent_write": [x, torch.zeros(BLOCKS, BLOCK, HIDDEN), layout],
+        "latent_attention": [q, torch.zeros(BLOCKS, BLOCK, DIM), layout],
+        "choose_tokens": [q, torch.randn(T, HEADS), torch.randn(BLOCKS, BLOCK, DIM), layout, 3],
+        "select_columns": [q, 1, 3],
+        "concat": [q, kv.repeat(1, 2, 1)],
         "select_rows": [x, torch.tensor([3, 0])],
+        "ids_below": [ids, 3],
+        "match_rms": [q.bfloat16(), kv[:, 0]],
+        "mix_streams": [q, torch.randn(T, HEADS * HEADS).bfloat16()],
+        "correct_streams": [q, kv[:, 0], torch.randn(T, HEADS).bfloat16()],
+        "add_to_later": [q, kv[:, 0].bfloat16()],
+        "select_stream": [q, 1],
     }
+
+
+SETTINGS = {
+    "longrope_table": {"switch": 4, "factors": (1.0, 1.2)},
+    "paged_attention": {"scale": 0.5},
+    "latent_attention": {"scale": 0.5, "value_dim": 4},
+}
 
 
 def traced(value, tape: Tape):
@@ -53,7 +93,7 @@ def test_arguments_cover_the_vocabulary():
 @pytest.mark.parametrize("name", sorted(ops.OPS))
 def test_the_shape_rule_holds(name):
     """What a recording says of a result is what the kernel gives."""
-    settings = {"scale": 0.5} if name == "paged_attention" else {}
+    settings = SETTINGS.get(name, {})
     tape, given = Tape(), arguments()[name]
     real = ops.OPS[name](*given, **settings)
     recorded = ops.OPS[name](*(traced(value, tape) for value in given), **settings)

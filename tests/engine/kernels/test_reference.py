@@ -76,6 +76,15 @@ def test_the_rope_factor_scales_cosines_and_sines():
     assert torch.equal(doubled, 2 * ops.rope_table(positions, inv_freq, 1.0))
 
 
+def test_queries_grow_in_steps_with_their_position():
+    """Not at all within the first period, then by the logarithm of whole periods."""
+    x = torch.ones(4, 2, 3)
+    grown = ops.scale_by_position(x, torch.tensor([0, 15, 16, 47]), 0.5, 16)
+
+    steps = 1 + 0.5 * torch.tensor([1.0, 1.0, 2.0, 3.0]).log()
+    assert torch.allclose(grown, steps[:, None, None].expand_as(x))
+
+
 def test_heads_split_and_merge():
     """Splitting and merging are each other's inverse; a head's values lie together."""
     x = torch.arange(12.0).view(2, 6)
@@ -136,3 +145,41 @@ def test_softcap_bounds():
     capped = ops.softcap(torch.tensor([0.01, 1000.0, -1000.0]), 30.0)
 
     assert torch.allclose(capped, torch.tensor([0.01, 30.0, -30.0]))
+
+
+def test_layer_norm_is_torchs():
+    """With weight and bias, and with neither."""
+    x, weight, bias = torch.randn(3, 8) * 4 + 1, torch.randn(8), torch.randn(8)
+
+    expected = F.layer_norm(x, (8,), weight, bias, 1e-5)
+    assert torch.allclose(ops.layer_norm(x, weight, bias, 1e-5), expected, atol=1e-6)
+    assert torch.equal(ops.layer_norm(x, None, None, 1e-5), F.layer_norm(x, (8,), eps=1e-5))
+
+
+def test_heads_may_have_norms_of_their_own():
+    """Weights (H, n) for x (T, H, n); in x's dtype."""
+    x, weight = torch.randn(3, 2, 8).bfloat16(), torch.randn(2, 8)
+    made = ops.layer_norm(x, weight, None, 1e-5)
+
+    for head in range(2):
+        expected = F.layer_norm(x[:, head].float(), (8,), weight[head], eps=1e-5)
+        assert torch.equal(made[:, head], expected.bfloat16())
+
+
+def test_longrope_goes_by_the_length_of_each_rows_sequence():
+    """Not by the row's own position."""
+    positions, lengths = torch.tensor([3, 3, 9]), torch.tensor([4, 5, 12])
+    short, long = torch.tensor([1.0, 0.1]), torch.tensor([0.5, 0.01])
+    table = ops.longrope_table(positions, lengths, short, long, switch=4, factors=(1.1, 1.3))
+
+    assert torch.equal(table[:1], ops.rope_table(positions[:1], short, 1.1))
+    assert torch.equal(table[1:], ops.rope_table(positions[1:], long, 1.3))
+
+
+def test_activations_are_torchs():
+    """GELU exact and in its tanh form; clamped values on both sides."""
+    x = torch.randn(3, 4) * 3
+
+    assert torch.equal(ops.gelu(x), F.gelu(x))
+    assert torch.equal(ops.gelu_tanh(x), F.gelu(x, approximate="tanh"))
+    assert torch.equal(ops.clamp(x, 0.5), x.clamp(-0.5, 0.5))

@@ -82,6 +82,27 @@ def test_bounds_on_memory_do_not_change_the_result(batch, monkeypatch):
     assert torch.allclose(case.run(), case.expected(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_sinks_take_their_share_of_each_head(batch, monkeypatch):
+    """As if every row saw one more token, with its head's score and a value of nothing."""
+    monkeypatch.setattr(reference_attention, "SCORES_BYTES", 400)
+    case, sinks = Case(*BATCHES[batch]), torch.tensor([-1.0, 0.0, 1.0, 2.0])
+    expected = []
+    rows = iter(case.q)
+    for num_rows, length, k, v in zip(case.num_rows, case.lens, case.k, case.v, strict=True):
+        for seen in range(length - num_rows + 1, length + 1):
+            keys = k[:seen].repeat_interleave(HEADS // KV_HEADS, dim=1)
+            values = v[:seen].repeat_interleave(HEADS // KV_HEADS, dim=1)
+            scores = 0.3 * torch.einsum("hd,thd->ht", next(rows), keys)
+            shares = torch.cat([scores, sinks[:, None]], dim=1).softmax(-1)[:, :-1]
+            expected.append(torch.einsum("ht,thd->hd", shares, values))
+    attended = ops.paged_attention(
+        case.q, case.keys, case.values, case.layout, scale=0.3, sinks=sinks
+    )
+
+    assert torch.allclose(attended, torch.stack(expected), rtol=0, atol=1e-5)
+
+
 def test_a_window_reads_only_its_blocks():
     """What lies before the window is not even fetched: NaN there does no harm."""
     case = Case([1], [40])
@@ -106,3 +127,18 @@ def test_cache_write_touches_its_slots_only():
     assert torch.equal(
         written[untouched].nan_to_num(9), before.flatten(0, 1)[untouched].nan_to_num(9)
     )
+
+
+def test_alibi_grows_with_the_keys_position():
+    """Each head by its own slope, in a prompt and in a decode beside it."""
+    case, slopes = Case([9, 1], [9, 13]), torch.tensor([0.5, 0.25, 0.1, 0.0])
+    made = ops.paged_attention(case.q, case.keys, case.values, case.layout, scale=0.3, alibi=slopes)
+
+    for row, (q, sequence, length) in enumerate(
+        [(case.q[index], 0, index + 1) for index in range(9)] + [(case.q[9], 1, 13)]
+    ):
+        for head in range(HEADS):
+            k, v = (each[sequence][:length, head // 2] for each in (case.k, case.v))
+            scores = 0.3 * (k @ q[head]) + slopes[head] * torch.arange(length)
+            expected = scores.softmax(0) @ v
+            assert torch.allclose(made[row, head], expected, atol=1e-5)

@@ -14,6 +14,20 @@ def test_a_dense_weight_knows_its_shape():
     assert weight.nbytes == 12
 
 
+def test_rows_of_a_weight_keep_their_scales():
+    """A run of rows or rows by index, of both tensors that hold them."""
+    codes = torch.arange(12, dtype=torch.uint8).view(4, 3)
+    scales = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    weight = Weight("FP8_ROW", (4, 3), codes, torch.bfloat16, scales)
+    values = weight.unpack(torch.float32)
+
+    assert weight.nbytes == 12 + 16
+    for which in (slice(1, 3), torch.tensor([3, 0, 3])):
+        rows = weight.rows(which)
+        assert rows.shape == (len(values[which]), 3)
+        assert torch.equal(rows.unpack(torch.float32), values[which])
+
+
 def test_kernels_are_bound_when_a_weight_is_made(monkeypatch):
     """What is registered later serves weights that are made later."""
     monkeypatch.setattr(registry, "_kernels", dict(registry._kernels))

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from engine.checkpoint import CheckpointError, open_checkpoint
 from engine.models.blueprint import blueprint
-from tests.engine.fixture_models import COMMITTED, gguf_copy, hf_copy
+from tests.engine.batches import logprobs_of
+from tests.engine.fixture_models import COMMITTED, gguf_copy, gguf_fused, hf_copy
 
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
 
@@ -69,3 +71,24 @@ def test_only_what_is_smaller_stays_packed():
     }
     assert "model.layers.0.self_attn.q_proj.weight" in packed
     assert "model.norm.weight" not in packed
+
+
+@pytest.mark.parametrize("form", ["dense", "packed"])
+@pytest.mark.parametrize("name", ["llama-bias/llama-bias-BF16", "llama-q/llama-q-Q4_0"])
+def test_fused_matrices_are_split_as_they_are_loaded(tmp_path, load_model, name, form):
+    """Biases, permuted rows and packed rows included: the model is the same, bit for bit."""
+    source, prompt = COMMITTED / f"{name}.gguf", list(range(20))
+    apart = load_model(source, form, torch.float32)
+    fused = load_model(gguf_fused(tmp_path / "m.gguf", source), form, torch.float32)
+
+    assert torch.equal(logprobs_of(fused, prompt), logprobs_of(apart, prompt))
+    assert fused.weights_bytes == apart.weights_bytes
+
+
+def test_a_fused_matrix_with_rows_too_many_is_named(tmp_path):
+    """What is left over of a stored matrix is not passed over."""
+    left_out = frozenset(f"blk.1.attn_{part}.weight" for part in "qkv")
+    rows = {"blk.1.attn_qkv.weight": np.zeros((64 + 2 * 32 + 1, 64), np.float32)}
+    path = gguf_copy(tmp_path / "m.gguf", "llama-plain", leave_out=left_out, tensors=rows)
+    with pytest.raises(CheckpointError, match=r"blk\.1\.attn_qkv\.weight.*shape"):
+        plan_of(path)

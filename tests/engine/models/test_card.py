@@ -14,7 +14,7 @@ def card_of(path, dtype=torch.bfloat16):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("variant", variants("llama-", "gemma3-"), ids=str)
+@pytest.mark.parametrize("variant", variants("llama-", "gemma3-", "deepseek3-"), ids=str)
 def test_footprints_are_exact(variant: Variant, dtype, load_model):
     """A card's bytes are those that the loaded model has."""
     for footprint in card_of(variant.path, dtype).footprints:

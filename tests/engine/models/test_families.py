@@ -9,20 +9,72 @@ import torch
 from engine.checkpoint import open_checkpoint
 from engine.models.blueprint import blueprint
 from engine.models.registry import families
+from engine.nn.decoder import CausalLM
+from engine.nn.module import parameters
 from engine.nn.recording import record
+from engine.quant.stored import ScaledTensor
 from tests.engine.batches import Sequences, logprobs_of
 from tests.engine.fixture_models import Variant, variants
 
-VARIANTS = variants("llama-", "gemma3-")
+VARIANTS = variants(
+    "mixtral-",
+    "qwen2moe-",
+    "qwen3moe-",
+    "olmoe-",
+    "granitemoe-",
+    "glm4moe-",
+    "minimaxm2-",
+    "gptoss-",
+    "phimoe-",
+    "llama-",
+    "qwen2-",
+    "qwen3-",
+    "mistral-",
+    "ministral3-",
+    "smollm3-",
+    "olmo2-",
+    "olmo3-",
+    "granite-",
+    "seedoss-",
+    "hunyuan-",
+    "ernie45-",
+    "exaone4-",
+    "glm4-",
+    "phi2-",
+    "phi3-",
+    "starcoder2-",
+    "stablelm-",
+    "olmo1-",
+    "falcon-",
+    "cohere2-",
+    "phi4-",
+    "gemma1-",
+    "gemma2-",
+    "gemma3-",
+    "gemma3n-",
+    "gemma4-",
+    "deepseek",
+    "kimi-k2",
+)
 FORMS = ("dense", "packed")
+ATTENTION_OPS = {"paged_attention", "latent_attention"}
 
 FULL_PRECISION = 1e-3
 QUANTISED = 2e-3
+GELU_TABLE = 5e-3
+"""Where llama.cpp is the reference, and looks GELU up in float16."""
+
 SAME = 1e-4
 
 # What bfloat16 costs on random weights, whose log-probs lie closer than a trained model's: at worst
 # 0.32 (gemma3-q), where transformers in bfloat16 is 0.33 from the same reference; else below 0.14.
 BFLOAT16 = 0.4
+
+# Where two experts nearly tie, rounding before the router sends a row to the other: then it is far
+# off, by as much as an expert says, and those that attend to it are a little. At worst 4 rows of a
+# prompt, after one whose second and third logits are -0.013 and -0.022 (gptoss-truncate-false).
+# No row of deepseek's in transformers, whose rounding is another.
+REROUTED_ROWS = 4
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
@@ -33,14 +85,26 @@ def chunked(tokens: list[int], seed: int) -> list[list[int]]:
     return [tokens[start:end] for start, end in pairwise([0, *sorted(cuts), len(tokens)])]
 
 
-def worst_difference(logprobs: torch.Tensor, result: dict) -> float:
-    """The largest distance from the reference at its 20 best tokens and at the prompt's own."""
-    differences = [
-        abs(float(logprobs[row, token]) - expected)
+def differences(logprobs: torch.Tensor, result: dict) -> list[float]:
+    """Of each row, the largest distance from the reference at its 20 best tokens."""
+    return [
+        max(abs(float(logprobs[row, token]) - expected) for token, expected in best)
         for row, best in enumerate(result["positions"])
-        for token, expected in best
     ]
-    return max(differences)
+
+
+def worst_difference(logprobs: torch.Tensor, result: dict) -> float:
+    return max(differences(logprobs, result))
+
+
+def tolerance(variant: Variant) -> float:
+    if str(variant) == "starcoder2-swa-BF16.gguf":
+        return GELU_TABLE
+    return QUANTISED if variant.is_quantised else FULL_PRECISION
+
+
+def has_experts(model: CausalLM) -> bool:
+    return any(".experts." in parameter.path for parameter in parameters(model))
 
 
 @every_variant
@@ -52,7 +116,7 @@ def test_log_probs_equal_the_reference(variant: Variant, form, load_model):
     for prompt, result in zip(variant.prompts, variant.results, strict=True):
         difference = worst_difference(logprobs_of(model, prompt), result)
 
-        assert difference <= (QUANTISED if variant.is_quantised else FULL_PRECISION)
+        assert difference <= tolerance(variant)
 
 
 @every_variant
@@ -64,7 +128,9 @@ def test_prompt_tokens_are_scored_as_in_the_reference(variant: Variant, load_mod
         logprobs = logprobs_of(model, prompt)
         scored = logprobs[torch.arange(len(prompt) - 1), prompt[1:]]
 
-        assert torch.allclose(scored, torch.tensor(result["next"]), rtol=0, atol=QUANTISED)
+        assert torch.allclose(
+            scored, torch.tensor(result["next"]), rtol=0, atol=max(tolerance(variant), QUANTISED)
+        )
 
 
 @every_variant
@@ -73,9 +139,10 @@ def test_bfloat16_stays_near_the_reference(variant: Variant, load_model):
     model = load_model(variant.path, "dense", torch.bfloat16)
 
     for prompt, result in zip(variant.prompts, variant.results, strict=True):
-        difference = worst_difference(logprobs_of(model, prompt, torch.bfloat16), result)
+        logprobs = logprobs_of(model, prompt, torch.bfloat16)
+        far = [found for found in differences(logprobs, result) if found > BFLOAT16]
 
-        assert difference <= BFLOAT16
+        assert len(far) <= (REROUTED_ROWS if has_experts(model) else 0)
 
 
 @every_variant
@@ -98,7 +165,8 @@ def test_neighbours_do_not_matter(variant: Variant, load_model):
     model = load_model(variant.path, "dense", torch.float32)
     long, short = variant.prompts
     prompts = [long, short, long[:17], short[:1], long[5:38]]
-    sequences = Sequences(model, len(prompts), len(long))
+    lengths = [len(prompt) for prompt in prompts]
+    sequences = Sequences(model, len(prompts), len(long), lengths=lengths)
     found: list[list[torch.Tensor]] = [[] for _ in prompts]
     waiting = {
         index: chunked(prompt, index) if len(prompt) > 1 else [prompt]
@@ -150,7 +218,9 @@ def test_every_tensor_is_used(variant: Variant):
     """All that a file holds goes into the model, and the model gets all that it needs."""
     with open_checkpoint(variant.path) as checkpoint:
         plan = blueprint(checkpoint)
-        used = {binding.source.name for binding in plan.bindings if binding.source}
+        sources = [source.tensor for binding in plan.bindings for source in binding.sources]
+        scales = [tensor.scales for tensor in sources if isinstance(tensor, ScaledTensor)]
+        used = {tensor.name for tensor in (*sources, *scales)}
 
         assert used == checkpoint.tensors.keys()
 
@@ -161,10 +231,14 @@ def test_the_forward_is_a_list_of_ops(variant: Variant):
     with open_checkpoint(variant.path) as checkpoint:
         plan = blueprint(checkpoint)
     tape = record(plan.model, 5, torch.bfloat16)
-    per_layer = sum(call.op == "paged_attention" for call in tape.calls)
+    per_layer = sum(call.op in ATTENTION_OPS for call in tape.calls)
 
     assert per_layer == plan.config.num_hidden_layers
     assert tape.calls[-1].shape == (2, plan.config.vocab_size)
+
+
+TESTED_APART = {"cohere", "deepseek_v32", "mistral4"}
+"""Families without a fixture: transformers makes one from a seed, in a test file of their own."""
 
 
 def test_every_family_has_fixtures():
@@ -174,4 +248,4 @@ def test_every_family_has_fixtures():
         with open_checkpoint(variant.path) as checkpoint:
             tested.add(blueprint(checkpoint).family.name)
 
-    assert tested == {family.name for family in families()}
+    assert tested | TESTED_APART == {family.name for family in families()}

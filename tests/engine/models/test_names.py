@@ -1,8 +1,18 @@
 import pytest
 import torch
+from msgspec.structs import replace
 
 from engine.models.llama import NAMES, Config
-from engine.models.names import is_unused, locate, plus_one, unpermute, without_wrapper
+from engine.models.names import (
+    Fused,
+    Name,
+    canonical,
+    is_unused,
+    locate,
+    plus_one,
+    unpermute,
+    without_wrapper,
+)
 from engine.nn.rope_scaling import RopeParameters
 
 CONFIG = Config(
@@ -57,6 +67,16 @@ def test_unpermute_undoes_the_converter(rows):
     assert not torch.equal(permuted(rows, 2), rows)
 
 
+def test_unpermute_leaves_what_a_partial_rope_leaves():
+    """Only the first rows of each head were interleaved: here 4 of 8."""
+    rope = RopeParameters(rope_theta=1e4, partial_rotary_factor=0.5)
+    config = replace(CONFIG, rope_parameters={"full_attention": rope})
+    head = [0, 2, 1, 3, 4, 5, 6, 7]
+
+    found = unpermute("num_attention_heads")(torch.arange(16), config)
+    assert found.tolist() == head + [8 + row for row in head]
+
+
 def test_plus_one():
     """Norms that store what their factor has beyond one."""
     assert plus_one(torch.tensor([0.5]), CONFIG).item() == 1.5
@@ -82,3 +102,37 @@ def test_vision_towers_are_unused_on_purpose():
     assert is_unused("model.layers.0.self_attn.rotary_emb.inv_freq")
     assert not is_unused("model.layers.0.self_attn.q_proj.bias")
     assert is_unused("lm_head.weight", ("lm_head.*",))
+
+
+def test_hugging_face_may_have_another_name():
+    """The path in our blocks is its name there, unless the table has one."""
+    names = {"model.layers.{i}.mlp.up_proj": Name("blk.{i}.ffn_up", hf="h.{i}.mlp.fc1")}
+    renamed = locate("model.layers.3.mlp.up_proj.bias", names)
+    kept = locate("model.layers.3.mlp.up_proj.bias", NAMES)
+
+    assert renamed is not None
+    assert (renamed.gguf, renamed.hf) == ("blk.3.ffn_up.bias", "h.3.mlp.fc1.bias")
+    assert kept is not None
+    assert kept.hf == "model.layers.3.mlp.up_proj.bias"
+
+
+def test_parts_know_their_whole():
+    """Weights and biases alike; names that only end alike are no parts."""
+    fused = Fused("attn_qkv", ("attn_q", "attn_k", "attn_v"))
+
+    parts = ["blk.3.attn_q.bias", "blk.3.attn_k.bias", "blk.3.attn_v.bias"]
+    assert fused.find("blk.3.attn_k.bias") == ("blk.3.attn_qkv.bias", parts)
+    assert fused.find("blk.3.cross_attn_k.bias") is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "ours"),
+    [
+        ("m.0.mlp.experts.down_proj", "m.0.mlp.experts.down_proj.weight"),
+        ("m.0.mlp.experts.gate_up_proj_bias", "m.0.mlp.experts.gate_up_proj.bias"),
+        ("m.0.mlp.experts.3.up_proj.weight", "m.0.mlp.experts.3.up_proj.weight"),
+    ],
+)
+def test_stacked_experts_are_named_as_modules(stored, ours):
+    """Some are stored as bare parameters, and would have neither .weight nor .bias."""
+    assert canonical(stored) == ours

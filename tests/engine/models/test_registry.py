@@ -1,3 +1,4 @@
+import gguf
 import pytest
 
 from engine.checkpoint import CheckpointError, open_checkpoint
@@ -30,6 +31,24 @@ def test_both_formats_name_their_family():
     """By architectures or model_type, and by general.architecture."""
     assert family_at(COMMITTED / "gemma3-swa/hf") == "gemma3"
     assert family_at(COMMITTED / "gemma3-swa/gemma3-swa-BF16.gguf") == "gemma3"
+
+
+def test_one_architecture_may_be_two_families(full_fixtures):
+    """GGUF calls Mixtral llama, too: it is the one with experts."""
+    assert family_at(full_fixtures / "mixtral-moe/mixtral-moe-BF16.gguf") == "mixtral"
+    assert family_at(full_fixtures / "llama-plain/llama-plain-F32.gguf") == "llama"
+
+
+def test_gguf_architectures_are_refused_by_their_own_name(tmp_path):
+    """Whatever else they are looked up by."""
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "grok")
+    writer.add_expert_count(8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    assert "architecture grok is not supported" in family_or_refusal(tmp_path / "m.gguf")
 
 
 def test_model_type_serves_where_architectures_are_unknown(tmp_path):

@@ -32,6 +32,30 @@ def test_scaling_may_say_type_or_rope_type():
         assert hf_rope(raw, ONE) == {"full_attention": expected}
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"partial_rotary_factor": 0.25},
+        {"rotary_pct": 0.25},
+        {"rotary_dim": 16, "head_dim": 64},
+        {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.25}},
+    ],
+)
+def test_a_rope_of_a_part_of_each_head_has_many_words(raw):
+    """A fraction, or a count beside head_dim; beside the rope's own keys or among them."""
+    assert hf_rope(raw, ONE) == {"full_attention": PLAIN | {"partial_rotary_factor": 0.25}}
+
+
+def test_gguf_counts_what_is_turned_of_a_head():
+    """rope.dimension_count, of key_length or of what follows from the sizes."""
+    part = PLAIN | {"partial_rotary_factor": 0.25}
+    sizes = {"embedding_length": 256, "attention.head_count": 4}
+
+    for head in ({"attention.key_length": 64}, sizes):
+        assert gguf_rope({"rope.dimension_count": 16} | head, ONE) == {"full_attention": part}
+        assert gguf_rope({"rope.dimension_count": 64} | head, ONE) == {"full_attention": PLAIN}
+
+
 def test_sliding_layers_have_a_base_of_their_own_and_no_scaling():
     """Gemma 3's old keys: scaling is of the full layers."""
     raw = {

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from engine.api import EngineError
 from engine.checkpoint import open_checkpoint
 from engine.text import from_gguf
+from engine.text.pieces import BYTE_ALPHABET
 from engine.text.split import PRE_TOKENIZERS
 from engine.text.tokenizer import Tokenizer
 
@@ -76,6 +77,19 @@ def test_an_unknown_pre_tokenizer_is_warned_about():
     assert [(line["event"], line["name"]) for line in logs] == [
         ("unknown_pre_tokenizer", "from-the-future")
     ]
+
+
+@pytest.mark.parametrize(
+    ("pre", "expected"), [("qwen2", ["\u00e9"]), ("llama-bpe", ["e", "\u0301"])]
+)
+def test_characters_are_composed_where_the_published_tokenizer_does(pre, expected):
+    """GGUF says it by the pre-tokenizer's name alone."""
+    byte_pieces = [char for char in BYTE_ALPHABET if char not in BYTES]
+    tokens = [*BYTES, *byte_pieces, "\u00c3\u00a9", "\u00cc\u0123"]  # the bytes of both marks
+    merges = ["\u00c3 \u00a9", "\u00cc \u0123"]
+    tokenizer = build(metadata(pre=pre, tokens=tokens, token_type=[1] * len(tokens), merges=merges))
+
+    assert texts(tokenizer, "e\u0301") == expected
 
 
 @pytest.mark.parametrize("pre", sorted(PRE_TOKENIZERS))
