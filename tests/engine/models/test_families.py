@@ -20,9 +20,9 @@ FULL_PRECISION = 1e-3
 QUANTISED = 2e-3
 SAME = 1e-4
 
-# What bfloat16 costs on random weights, whose log-probs lie closer than a trained model's: at worst
-# 0.32 (gemma3-q), where transformers in bfloat16 is 0.33 from the same reference; else below 0.14.
-BFLOAT16 = 0.4
+# What bfloat16 matrices cost on random weights, whose log-probs lie closer than a trained model's: at
+# worst 0.096 (llama-plain); transformers, with a bfloat16 residual stream too, is up to 0.33 off.
+BFLOAT16 = 0.15
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
