@@ -28,9 +28,14 @@ def live(serve: Coroutine[Any, Any, None]) -> NoReturn:
     """
     die_with_parent()
     log_to_stderr()
+    asyncio.run(_serve_and_leave(serve))
+    raise AssertionError("the process has left")
+
+
+async def _serve_and_leave(serve: Coroutine[Any, Any, None]) -> None:
     status = 0
     try:
-        asyncio.run(serve)
+        await serve
     except Exception:
         log.exception("process_crashed")
         status = 1

@@ -68,7 +68,6 @@ class Loads:
             log.exception("load_failed", path=order.path, handle=order.handle)
             return LoadFailed(order.handle, failure_of(error))
         seconds = time.perf_counter() - started
-        log.info("model_loaded", path=order.path, handle=order.handle, seconds=round(seconds, 3))
         return Loaded(order.handle, msgspec.structs.replace(report, seconds=seconds))
 
     def _load_and_add(self, order: LoadOrder) -> LoadReport:

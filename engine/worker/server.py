@@ -123,7 +123,6 @@ class Worker:
     async def _give_back(self, handle: int) -> None:
         await asyncio.to_thread(give_back_memory)
         self._control.send(Evicted(handle))
-        log.info("model_evicted", handle=handle)
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
