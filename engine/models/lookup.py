@@ -117,6 +117,6 @@ class Lookup:
 
 
 def _stored_shape(slot: Slot) -> tuple[int, ...]:
-    if isinstance(slot, Matrix) and slot.num_experts:
-        return slot.num_experts, slot.out_features, slot.in_features
+    if isinstance(slot, Matrix) and slot.count:
+        return slot.count, slot.out_features, slot.in_features
     return slot.shape

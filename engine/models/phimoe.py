@@ -49,7 +49,8 @@ def build(c: Config) -> CausalLM:
         attention = Attention(c, rope, window=window)
         return DecoderLayer(c, attention, MoE(router, experts), norm=layer_norm)
 
-    return CausalLM(c, layer, norm=layer_norm, head_bias=c.lm_head_bias)
+    switch = rope.length_switch
+    return CausalLM(c, layer, norm=layer_norm, head_bias=c.lm_head_bias, length_switch=switch)
 
 
 FAMILY = Family(

@@ -27,7 +27,7 @@ class Projections(Module):
     weight: Weight
 
     def __init__(self, size: int, count: int) -> None:
-        super().__init__(weight=Matrix(size, size, num_experts=count))
+        super().__init__(weight=Matrix(size, size, count=count))
 
 
 class Streams(Module):

@@ -105,8 +105,8 @@ class LatentAttention(Module):
             c.v_head_dim,
         )
         if c.is_kv_b_split:
-            self.k_b_proj = HeadWeight(Matrix(rank, nope, num_experts=heads))
-            self.v_b_proj = HeadWeight(Matrix(value, rank, num_experts=heads))
+            self.k_b_proj = HeadWeight(Matrix(rank, nope, count=heads))
+            self.v_b_proj = HeadWeight(Matrix(value, rank, count=heads))
             return HeadLinear(self.k_b_proj, 0, rank), HeadLinear(self.v_b_proj, 0, value)
         self.kv_b_proj = HeadWeight(Matrix(heads * (nope + value), rank))
         return (

@@ -17,40 +17,40 @@ from engine.kernels.weight import Weight
 class Matrix:
     """A `Weight`, (out_features, in_features), dense or packed.
 
-    num_experts: where above 0, so many such matrices, one under the other. wide: dense float32.
+    count: where above 0, so many such matrices, one under the other. wide: dense float32.
     """
 
     out_features: int
     in_features: int
-    num_experts: int = 0
+    count: int = 0
     wide: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As files have it: of a stack, (num_experts, out_features, in_features)."""
+        """As files have it: of a stack, (count, out_features, in_features)."""
         matrix = self.out_features, self.in_features
-        return (self.num_experts, *matrix) if self.num_experts else matrix
+        return (self.count, *matrix) if self.count else matrix
 
     @property
     def weight_shape(self) -> tuple[int, int]:
         """Of the `Weight`."""
-        return self.out_features * max(self.num_experts, 1), self.in_features
+        return self.out_features * max(self.count, 1), self.in_features
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
     """A tensor of one axis; in float32 where `wide`, else in the dtype that is computed in.
 
-    num_experts: where above 0, so many such rows: a tensor (num_experts, size).
+    count: where above 0, so many of them: a tensor (count, size).
     """
 
     size: int
     wide: bool = False
-    num_experts: int = 0
+    count: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.num_experts, self.size) if self.num_experts else (self.size,)
+        return (self.count, self.size) if self.count else (self.size,)
 
 
 @dataclass(frozen=True, slots=True)

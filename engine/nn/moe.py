@@ -72,7 +72,7 @@ class ExpertLinear(Module):
     ) -> None:
         super().__init__(weight=Matrix(out_features, in_features, num_experts))
         if bias:
-            self.slots["bias"] = Vector(out_features, num_experts=num_experts)
+            self.slots["bias"] = Vector(out_features, count=num_experts)
         self._num_experts = num_experts
 
     def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:

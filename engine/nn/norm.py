@@ -35,9 +35,9 @@ class LayerNorm(Module):
     ) -> None:
         super().__init__()
         if weight:
-            self.slots["weight"] = Vector(size, wide=True, num_experts=num_heads)
+            self.slots["weight"] = Vector(size, wide=True, count=num_heads)
         if bias:
-            self.slots["bias"] = Vector(size, wide=True, num_experts=num_heads)
+            self.slots["bias"] = Vector(size, wide=True, count=num_heads)
         self._eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
