@@ -25,6 +25,7 @@ def families() -> tuple[Family, ...]:
 def family_of(checkpoint: Checkpoint) -> Family:
     """Raises `CheckpointError` with the architecture and the known ones, where it is none of them."""
     if isinstance(checkpoint, GGUFCheckpoint):
+        _refuse_companions(checkpoint)
         words = _gguf_words(checkpoint)
         named = words[-1:]
         known = _by(lambda family: family.gguf_architectures)
@@ -39,6 +40,14 @@ def family_of(checkpoint: Checkpoint) -> Family:
     name = next((str(word)[:80] for word in named if word), "none")
     what = f"architecture {name} is not supported, these are: {', '.join(sorted(known))}"
     raise CheckpointError(f"{checkpoint.path.name}: {what}")
+
+
+def _refuse_companions(checkpoint: GGUFCheckpoint) -> None:
+    """GGUF also holds what goes with a model: importance matrices, adapters, projectors."""
+    kind = checkpoint.metadata.get("general.type", "model")
+    if kind != "model":
+        what = f"is no model but goes with one: its general.type is {str(kind)[:80]!r}"
+        raise CheckpointError(f"{checkpoint.path.name}: {what}")
 
 
 def _gguf_words(checkpoint: GGUFCheckpoint) -> list[object]:

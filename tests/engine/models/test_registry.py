@@ -51,6 +51,15 @@ def test_gguf_architectures_are_refused_by_their_own_name(tmp_path):
     assert "architecture grok is not supported" in family_or_refusal(tmp_path / "m.gguf")
 
 
+@pytest.mark.parametrize("kind", ["imatrix", "adapter", "mmproj"])
+def test_what_goes_with_a_model_is_none(tmp_path, kind):
+    """Importance matrices, adapters and projectors are told apart from models."""
+    path = gguf_copy(tmp_path / "m.gguf", "llama-plain", {"general.type": kind})
+
+    with open_checkpoint(path) as checkpoint, pytest.raises(CheckpointError, match=kind):
+        family_of(checkpoint)
+
+
 def test_model_type_serves_where_architectures_are_unknown(tmp_path):
     """Fine-tunes rename their class, not their type."""
     changes = {"architectures": ["MyLlama"], "model_type": "llama"}
