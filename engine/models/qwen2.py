@@ -52,11 +52,9 @@ NAMES: Names = {
 
 def build(c: Config) -> CausalLM:
     rope = rope_of(c)
-
-    def layer(index: int) -> DecoderLayer:
-        return DecoderLayer(c, Attention(c, rope, window=c.window(index)), GatedMLP(c))
-
-    return CausalLM(c, layer)
+    return CausalLM(
+        c, lambda i: DecoderLayer(c, Attention(c, rope, window=c.window(i)), GatedMLP(c))
+    )
 
 
 FAMILY = Family("qwen2", ("Qwen2ForCausalLM",), ("qwen2",), ("qwen2",), Config, build, NAMES)
