@@ -3,10 +3,8 @@
 import asyncio
 import itertools
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 from engine.api import (
     Delta,
@@ -24,6 +22,7 @@ from engine.api import (
 )
 from engine.launcher import Launcher, LocalLauncher
 from engine.links import DType, TextLink, WorkerLink
+from engine.run_folder import make_run_folder
 from engine.wire import Attach, Cancel, CancelLoad, Discard, Evict, Generate, Inspect, Load, Prepare
 
 START_SECONDS = 120.0
@@ -37,7 +36,7 @@ class LocalEngine:
     ) -> None:
         self._devices = tuple(devices)
         self._numbers = itertools.count(1)
-        self._folder = Path(tempfile.mkdtemp(prefix="roundhouse-"))
+        self._folder = make_run_folder()
         launcher = launcher or LocalLauncher()
         self._text = TextLink(launcher)
         self._text.when_ready = self._attach_all

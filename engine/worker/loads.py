@@ -9,7 +9,7 @@ import msgspec
 import structlog
 import torch
 
-from engine.api import Failure, LoadOrder, LoadReport
+from engine.api import EngineError, Failure, LoadOrder, LoadReport
 from engine.core.failures import failure_of
 from engine.core.opening import open_resident
 from engine.core.resident import Resident
@@ -64,6 +64,8 @@ class Loads:
             report = self._load_and_add(order)
         except LoadCancelled:
             return LoadFailed(order.handle, Failure("internal", "the load was cancelled"))
+        except EngineError as error:  # foreseen: the gateway says what it means
+            return LoadFailed(order.handle, failure_of(error))
         except Exception as error:
             log.exception("load_failed", path=order.path, handle=order.handle)
             return LoadFailed(order.handle, failure_of(error))
