@@ -1,5 +1,4 @@
 import json
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,20 +10,15 @@ from engine.api import EngineError
 from engine.checkpoint import GGUFCheckpoint, open_checkpoint
 from engine.text import from_folder, from_gguf
 from engine.text.tokenizer import Tokenizer
+from tests.engine.fixture_models import fixture_root
 
-_REPOSITORY = Path(__file__).resolve().parents[3]
-_COMMITTED = _REPOSITORY / "tests" / "fixtures"
-_ALL = Path(os.environ.get("FIXTURES", _REPOSITORY / "../shared/fixtures/dev"))
-_FAMILIES = [*_COMMITTED.glob("*/reference.json"), *_ALL.glob("*/reference.json")]
-FAMILIES = sorted({path.parent.name for path in _FAMILIES})
+FAMILIES = sorted(path.parent.name for path in fixture_root().glob("*/reference.json"))
 
 
 def find_family(name: str) -> Path:
-    """A fixture's folder: in the repository, else in the full set, else the test is skipped."""
-    for root in (_COMMITTED, _ALL):
-        if (root / name).exists():
-            return root / name
-    pytest.skip(f"fixture {name} is neither committed nor in {_ALL}")
+    """A fixture's folder: in the full set where it is there, else in what is committed of it."""
+    folder = fixture_root() / name
+    return folder if folder.exists() else pytest.skip(f"fixture {name} is not committed")
 
 
 @cache
