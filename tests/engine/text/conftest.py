@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from engine.api import EngineError
 from engine.checkpoint import GGUFCheckpoint, open_checkpoint
 from engine.text import from_folder, from_gguf
 from engine.text.tokenizer import Tokenizer
@@ -42,11 +41,12 @@ def fixture_tokenizer() -> Callable[[str, str], Tokenizer]:
 
     def load(name: str, form: str) -> Tokenizer:
         folder = find_family(name)
+        if name.startswith("rwkv"):
+            pytest.skip(f"{name}: RWKV's tokenizer comes with its family")
+        if form == "hf" and name.endswith("-q"):
+            pytest.skip(f"{name}: its hf folder holds no weights, so it is no checkpoint")
         path = folder / "hf" if form == "hf" else next(iter(sorted(folder.glob("*.gguf"))), None)
-        try:
-            return _tokenizer(path) if path else pytest.skip(f"{name} has no GGUF")
-        except EngineError as error:
-            pytest.skip(f"{name} {form}: {error}")
+        return _tokenizer(path) if path else pytest.skip(f"{name} has no GGUF")
 
     return load
 
