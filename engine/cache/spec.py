@@ -1,6 +1,12 @@
 """What a layer keeps for a sequence, declared as data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import MappingProxyType
+
+STATE_BYTES = 4
+"""Of a state's values: they are float32 whatever the model computes in, as rounding adds up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +20,10 @@ class KV:
     def bytes_per_token(self, element_bytes: int) -> int:
         return 2 * self.num_heads * self.head_dim * element_bytes
 
+    @property
+    def bytes_per_sequence(self) -> int:
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Latent:
@@ -23,6 +33,10 @@ class Latent:
 
     def bytes_per_token(self, element_bytes: int) -> int:
         return self.dim * element_bytes
+
+    @property
+    def bytes_per_sequence(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +49,36 @@ class IndexedLatent(Latent):
         return (self.dim + self.index_dim) * element_bytes
 
 
-CacheSpec = KV | Latent
+@dataclass(frozen=True, slots=True)
+class State:
+    """Tensors of a size that does not depend on how long a sequence is, each by name with its shape.
+
+    A layer that keeps nothing declares an empty one.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def bytes_per_token(self, element_bytes: int) -> int:  # noqa: ARG002  # as of the other kinds
+        return 0
+
+    @property
+    def bytes_per_sequence(self) -> int:
+        return sum(STATE_BYTES * prod(shape) for shape in self.shapes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """What a layer keeps that attends and has a state besides."""
+
+    tokens: "KV | Latent"
+    state: State
+
+    def bytes_per_token(self, element_bytes: int) -> int:
+        return self.tokens.bytes_per_token(element_bytes)
+
+    @property
+    def bytes_per_sequence(self) -> int:
+        return self.state.bytes_per_sequence
+
+
+CacheSpec = KV | Latent | State | Both

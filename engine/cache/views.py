@@ -1,41 +1,61 @@
 """A layer's view of its cache, made of what the layer declares."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from engine.cache.latent import PagedIndexedLatent, PagedLatent
 from engine.cache.paged_kv import PagedKV
-from engine.cache.spec import CacheSpec, IndexedLatent, Latent
+from engine.cache.spec import Both, CacheSpec, IndexedLatent, Latent, State
+from engine.cache.states import SlottedState, TokensAndState
 
-CacheView = PagedKV | PagedLatent | PagedIndexedLatent
+TokenView = PagedKV | PagedLatent | PagedIndexedLatent
+CacheView = TokenView | SlottedState | TokensAndState
+
+MakeTensor = Callable[[str, tuple[int, ...], torch.dtype], Tensor]
 
 
-def view_of(
-    spec: CacheSpec,
-    num_blocks: int,
-    block_size: int,
-    tensor: Callable[[str, tuple[int, ...]], Tensor],
-) -> CacheView:
-    """Of new tensors, each asked for by name and shape."""
-    if isinstance(spec, IndexedLatent):
-        return PagedIndexedLatent.of(spec, num_blocks, block_size, tensor)
-    if isinstance(spec, Latent):
-        return PagedLatent.of(spec, num_blocks, block_size, tensor)
-    return PagedKV.of(spec, num_blocks, block_size, tensor)
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How much all layers of a model can keep: of tokens, and of sequences."""
+
+    num_blocks: int
+    block_size: int
+    num_slots: int
+
+
+def view_of(spec: CacheSpec, size: CacheSize, dtype: torch.dtype, tensor: MakeTensor) -> CacheView:
+    """Of new tensors, each asked for by name, shape and dtype; dtype: that of what tokens leave."""
+
+    def tokens(spec: CacheSpec) -> TokenView:
+        def made(name: str, shape: tuple[int, ...]) -> Tensor:
+            return tensor(name, shape, dtype)
+
+        if isinstance(spec, IndexedLatent):
+            return PagedIndexedLatent.of(spec, size.num_blocks, size.block_size, made)
+        if isinstance(spec, Latent):
+            return PagedLatent.of(spec, size.num_blocks, size.block_size, made)
+        assert not isinstance(spec, State | Both)
+        return PagedKV.of(spec, size.num_blocks, size.block_size, made)
+
+    def state(spec: State) -> SlottedState:
+        return SlottedState.of(
+            spec, size.num_slots, lambda name, shape: tensor(name, shape, torch.float32)
+        )
+
+    if isinstance(spec, Both):
+        return TokensAndState(tokens(spec.tokens), state(spec.state))
+    return state(spec) if isinstance(spec, State) else tokens(spec)
 
 
 def allocate(
-    spec: CacheSpec,
-    num_blocks: int,
-    block_size: int,
-    dtype: torch.dtype,
-    device: torch.device | str = "cpu",
+    spec: CacheSpec, size: CacheSize, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> CacheView:
     """An empty cache; all of it is resident from here on."""
 
-    def zeros(_: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.zeros(shape, dtype=dtype, device=device)
+    def zeros(_: str, shape: tuple[int, ...], kept: torch.dtype) -> Tensor:
+        return torch.zeros(shape, dtype=kept, device=device)
 
-    return view_of(spec, num_blocks, block_size, zeros)
+    return view_of(spec, size, dtype, zeros)

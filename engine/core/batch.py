@@ -22,6 +22,8 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
         context_lens=tensor([chunk.end for chunk in chunks]),
         block_tables=_padded([_blocks(chunk, block_size) for chunk in chunks]).to(device),
         slots=tensor([slot for chunk in chunks for slot in _slots(chunk, block_size)]),
+        state_reads=tensor([-1] * len(chunks)),
+        state_writes=tensor(list(range(len(chunks)))),
         block_size=block_size,
     )
     return ForwardBatch(

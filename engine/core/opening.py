@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from engine.api import Form, LoadReport
-from engine.cache.views import allocate
+from engine.cache.views import CacheSize, allocate
 from engine.checkpoint import open_checkpoint
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.residency.loader import load
@@ -29,6 +29,7 @@ def open_resident(
     with open_checkpoint(path) as checkpoint:
         model = load(checkpoint, form, dtype, progress, cancelled)
     num_blocks = max(1, (kv_tokens or model.context_length) // BLOCK_SIZE)
-    caches = [allocate(spec, num_blocks, BLOCK_SIZE, dtype) for spec in model.cache_specs]
+    size = CacheSize(num_blocks, BLOCK_SIZE, num_slots=0)
+    caches = [allocate(spec, size, dtype) for spec in model.cache_specs]
     kv_bytes = sum(cache.nbytes for cache in caches)
     return Resident(model, caches, num_blocks), LoadReport(model.weights_bytes, kv_bytes, 0.0)

@@ -15,12 +15,16 @@ class BatchLayout:
     context_lens: (B,) tokens of each sequence in the cache once this step's are appended
     block_tables: (B, max_blocks) physical blocks in order; unused entries are 0
     slots: (T,) physical place of each row: block * block_size + offset
+    state_reads: (B,) slot of each sequence's recurrent state before this step; -1 where it begins
+    state_writes: (B,) slot that its state is left in; a slot that is written is no other's
     """
 
     query_starts: Tensor
     context_lens: Tensor
     block_tables: Tensor
     slots: Tensor
+    state_reads: Tensor
+    state_writes: Tensor
     block_size: int
 
 

@@ -11,7 +11,7 @@ from engine.api import Form
 from engine.checkpoint import Checkpoint, CheckpointError, TensorInfo
 from engine.models.family import Family
 from engine.models.lookup import Lookup
-from engine.models.meta import Config
+from engine.models.meta import BaseConfig
 from engine.models.names import Transform, is_unused
 from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
@@ -54,7 +54,9 @@ class Binding:
         return 0 if isinstance(self.parameter.slot, Table) else _num_values(self.parameter.slot)
 
 
-def bind(checkpoint: Checkpoint, family: Family, config: Config, model: CausalLM) -> list[Binding]:
+def bind(
+    checkpoint: Checkpoint, family: Family, config: BaseConfig, model: CausalLM
+) -> list[Binding]:
     """A binding for every parameter, in the order of computation.
 
     Raises `CheckpointError` for tensors that are missing, of another shape or in a format that we
@@ -92,7 +94,7 @@ def _refuse_unused(
 
 
 def _deliberately_unused(
-    checkpoint: Checkpoint, family: Family, config: Config, model: CausalLM
+    checkpoint: Checkpoint, family: Family, config: BaseConfig, model: CausalLM
 ) -> list[str]:
     """Beside what no file needs: patterns of names."""
     # Layers that predict more than the next token.

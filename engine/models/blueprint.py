@@ -6,7 +6,7 @@ from engine.checkpoint import Checkpoint, CheckpointError
 from engine.models.binding import Binding, bind
 from engine.models.config_reader import read_config
 from engine.models.family import Family
-from engine.models.meta import Config
+from engine.models.meta import BaseConfig
 from engine.models.registry import family_of
 from engine.nn.decoder import CausalLM
 
@@ -14,7 +14,7 @@ from engine.nn.decoder import CausalLM
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     family: Family
-    config: Config
+    config: BaseConfig
     model: CausalLM
     bindings: list[Binding]
 

@@ -1,5 +1,7 @@
 """What a checkpoint is and what it will take, from its headers alone."""
 
+from typing import Any
+
 import torch
 
 from engine.api import Footprint, Form, ModelCard
@@ -55,22 +57,25 @@ def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype) -> Footprint:
 
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
     """Of the reference kernels: activations, logits, one layer's attention, unpacked weights."""
-    c, wide = plan.config, dtype.itemsize + _F32
+    c: Any = plan.config
+    wide = dtype.itemsize + _F32
     per_row = 4 * c.hidden_size + 3 * _widest(plan)
-    per_row += 2 * (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
-    expert_size = getattr(c, "moe_intermediate_size", c.intermediate_size)
+    heads = getattr(c, "num_attention_heads", 0)
+    if heads:
+        per_row += 2 * (heads + 2 * c.num_key_value_heads) * c.head_dim
+    expert_size = getattr(c, "moe_intermediate_size", 0) or getattr(c, "intermediate_size", 0)
     per_row += getattr(c, "num_experts_per_tok", 0) * (3 * c.hidden_size + 3 * expert_size)
     activations = MAX_STEP_ROWS * per_row * wide
     logits = MAX_LOGIT_ROWS * c.vocab_size * (wide + _F32)
     gathered = min(c.max_position_embeddings, GATHER_TOKENS)
     values_per_token = max(spec.bytes_per_token(1) for spec in plan.model.cache_specs)
     gathered_bytes = gathered * values_per_token * (wide + _F32)
-    scores = min(SCORES_BYTES, MAX_STEP_ROWS * c.num_attention_heads * gathered * _F32)
+    scores = min(SCORES_BYTES, MAX_STEP_ROWS * heads * gathered * _F32)
     unpacked = 0
     if form == "packed":
-        rows = max(c.vocab_size, c.intermediate_size, c.hidden_size) * c.hidden_size
+        rows = max(c.vocab_size, _widest(plan)) * c.hidden_size
         unpacked = min(UNPACK_ELEMENTS, rows) * wide
-    return activations + logits + gathered_bytes + 3 * scores + unpacked
+    return int(activations + logits + gathered_bytes + 3 * scores + unpacked)
 
 
 def _widest(plan: Blueprint) -> int:

@@ -17,10 +17,10 @@ from engine.models.config_keys import (
     NEUTRAL_HF,
     is_neutral,
 )
-from engine.models.meta import Config, GGUFKey, GGUFLayers, GGUFTensor
+from engine.models.meta import BaseConfig, GGUFKey, GGUFLayers, GGUFTensor
 from engine.models.rope_keys import gguf_rope, hf_rope
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C", bound=BaseConfig)
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ def read_config(checkpoint: Checkpoint, kind: type[C]) -> C:
         raise CheckpointError(f"{checkpoint.path.name}: config: {error}") from error
 
 
-def config_values(checkpoint: Checkpoint, kind: type[Config]) -> dict[str, Any]:
+def config_values(checkpoint: Checkpoint, kind: type[BaseConfig]) -> dict[str, Any]:
     """The config's fields as the checkpoint has them, not yet checked."""
     if isinstance(checkpoint, GGUFCheckpoint):
         return _gguf_values(checkpoint, kind)
@@ -59,7 +59,7 @@ def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
 # --- Hugging Face -------------------------------------------------------------------------------
 
 
-def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[Config]) -> dict[str, Any]:
+def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[BaseConfig]) -> dict[str, Any]:
     raw = text_config(checkpoint.config)
     # A key that a config class computes is written with an underscore: _sliding_window_pattern.
     raw |= {key[1:]: raw[key] for key in list(raw) if key[:1] == "_" and key[1:] not in raw}
@@ -80,7 +80,7 @@ def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[Config]) -> dict[st
 # --- GGUF ---------------------------------------------------------------------------------------
 
 
-def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[Config]) -> dict[str, Any]:
+def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[BaseConfig]) -> dict[str, Any]:
     prefix = f"{checkpoint.metadata['general.architecture']}."
     raw = {
         key.removeprefix(prefix): _scalar(checkpoint.metadata[key])
@@ -119,7 +119,7 @@ def _leave_out_predictors(values: dict[str, Any]) -> None:
         values["num_hidden_layers"] = counted - predictors
 
 
-def _gguf_tags(kind: type[Config]) -> Iterator[tuple[str, GGUFKey | GGUFTensor | GGUFLayers]]:
+def _gguf_tags(kind: type[BaseConfig]) -> Iterator[tuple[str, GGUFKey | GGUFTensor | GGUFLayers]]:
     for field, hint in get_type_hints(kind, include_extras=True).items():
         for tag in getattr(hint, "__metadata__", ()):
             if isinstance(tag, GGUFKey | GGUFTensor | GGUFLayers):

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.models.meta import Config
+from engine.models.meta import BaseConfig
 from engine.models.names import Fused, Names
 from engine.nn.decoder import CausalLM
 
@@ -22,7 +22,7 @@ class Family:
     architectures: tuple[str, ...]
     model_types: tuple[str, ...]
     gguf_architectures: tuple[str, ...]
-    config: type[Config]
+    config: type[BaseConfig]
     build: Callable[[Any], CausalLM]
     names: Names
     unused: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from engine.checkpoint import Checkpoint, CheckpointError, TensorInfo
 from engine.models.family import Family
-from engine.models.meta import Config
+from engine.models.meta import BaseConfig
 from engine.models.names import FUSED_GGUF, FUSED_HF, Fused, Name, Transform, canonical, locate
 from engine.models.sources import Part, Source, TransposedTensor
 from engine.nn.module import Matrix, Parameter, Slot, Table, Vector
@@ -20,7 +20,7 @@ class Lookup:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, family: Family, config: Config, model: list[Parameter]
+        self, checkpoint: Checkpoint, family: Family, config: BaseConfig, model: list[Parameter]
     ) -> None:
         self._checkpoint = checkpoint
         self._family = family

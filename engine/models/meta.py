@@ -61,31 +61,23 @@ Size = Annotated[int, Meta(ge=1, le=2**20)]
 Eps = Annotated[float, Meta(gt=0, lt=1)]
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class BaseConfig(Struct, frozen=True, kw_only=True):
     """What every decoder declares. Bad values raise ValueError when it is made.
 
-    rope_parameters: by layer type; without layer types of its own a model has "full_attention".
     num_nextn_predict_layers: layers after the last that predict tokens further on. Files may hold
     them, we do without.
     """
 
     vocab_size: Annotated[int, Meta(ge=1, le=2**24), gguf("vocab_size")]
     hidden_size: Annotated[Size, gguf("embedding_length")]
-    intermediate_size: Annotated[Size, gguf("feed_forward_length")]
     num_hidden_layers: Annotated[int, Meta(ge=1, le=1024), gguf("block_count")]
     num_nextn_predict_layers: Annotated[int, Meta(ge=0, le=1024), gguf("nextn_predict_layers")] = 0
-    num_attention_heads: Annotated[int, Meta(ge=1, le=4096), gguf("attention.head_count")]
-    num_key_value_heads: Annotated[int, Meta(ge=0), gguf("attention.head_count_kv")] = 0
-    head_dim: Annotated[int, Meta(ge=0, le=8192), gguf("attention.key_length")] = 0
     max_position_embeddings: Annotated[int, Meta(ge=1, le=2**31), gguf("context_length")]
     rms_norm_eps: Annotated[Eps, gguf("attention.layer_norm_rms_epsilon")]
-    rope_parameters: dict[str, RopeParameters]
-    attention_bias: Annotated[bool, gguf_has("blk.0.attn_q[.k]*bias")] = False
-    attention_out_bias: Annotated[bool | None, gguf_has("blk.0.attn_output.bias")] = None
-    mlp_bias: Annotated[bool, gguf_has("blk.0.ffn_up.bias")] = False
+    rope_parameters: dict[str, RopeParameters] = {}
     tie_word_embeddings: Annotated[bool, gguf_lacks("output.weight")] = False
 
-    rope_thetas: ClassVar[Mapping[str, float | None]] = {"full_attention": 10000.0}
+    rope_thetas: ClassVar[Mapping[str, float | None]] = {}
     """The layer types that have a rope, and its base where a file names none.
 
     None stands for the base of the full layers.
@@ -96,6 +88,24 @@ class Config(Struct, frozen=True, kw_only=True):
 
     hf_defaults: ClassVar[Mapping[str, Any]] = {}
     """What Hugging Face's config class assumes and sparse config files rely on."""
+
+
+class Config(BaseConfig, frozen=True, kw_only=True):
+    """What every decoder declares that attends.
+
+    rope_parameters: by layer type; without layer types of its own a model has "full_attention".
+    """
+
+    intermediate_size: Annotated[Size, gguf("feed_forward_length")]
+    num_attention_heads: Annotated[int, Meta(ge=1, le=4096), gguf("attention.head_count")]
+    num_key_value_heads: Annotated[int, Meta(ge=0), gguf("attention.head_count_kv")] = 0
+    head_dim: Annotated[int, Meta(ge=0, le=8192), gguf("attention.key_length")] = 0
+    rope_parameters: dict[str, RopeParameters]
+    attention_bias: Annotated[bool, gguf_has("blk.0.attn_q[.k]*bias")] = False
+    attention_out_bias: Annotated[bool | None, gguf_has("blk.0.attn_output.bias")] = None
+    mlp_bias: Annotated[bool, gguf_has("blk.0.ffn_up.bias")] = False
+
+    rope_thetas: ClassVar[Mapping[str, float | None]] = {"full_attention": 10000.0}
 
     def __post_init__(self) -> None:
         if not self.num_key_value_heads:

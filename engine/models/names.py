@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.models.meta import Config
-
-Transform = Callable[[Tensor, Config], Tensor]
+Transform = Callable[[Tensor, Any], Tensor]
 """Puts right what a format stores differently. Matrices come as rows, perhaps packed ones."""
 
 
@@ -128,7 +127,7 @@ def unpermute(num_heads: str) -> Transform:
     for packed ones too; scores stay as they are, since q and k move alike.
     """
 
-    def apply(rows: Tensor, config: Config) -> Tensor:
+    def apply(rows: Tensor, config: Any) -> Tensor:
         heads = rows.view(getattr(config, num_heads), -1, *rows.shape[1:])
         turned, rest = heads[:, : config.rotary_dim], heads[:, config.rotary_dim :]
         pairs = turned.reshape(len(heads), -1, 2, *rows.shape[1:])
@@ -142,6 +141,6 @@ def interleaved(gguf: str, num_heads: str) -> Name:
     return Name(gguf, unpermute(num_heads), unpermute(num_heads))
 
 
-def plus_one(weight: Tensor, _: Config) -> Tensor:
+def plus_one(weight: Tensor, _: Any) -> Tensor:
     """Of a norm stored as w whose factor is 1 + w."""
     return weight + 1

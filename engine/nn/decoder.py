@@ -7,7 +7,7 @@ from engine.cache.spec import CacheSpec
 from engine.cache.views import CacheView
 from engine.kernels import ops
 from engine.kernels.batch import ForwardBatch
-from engine.nn.config import DecoderConfig
+from engine.nn.config import BaseConfig
 from engine.nn.layer import Layer, MakeNorm, rms_norm
 from engine.nn.linear import Embedding, Head, TiedHead
 from engine.nn.module import Module, parameters
@@ -31,7 +31,7 @@ class Decoder(Module):
 
     def __init__(
         self,
-        c: DecoderConfig,
+        c: BaseConfig,
         layer: Callable[[int], Layer],
         *,
         embed_scale: float | None,
@@ -78,7 +78,7 @@ class CausalLM(Module):
 
     def __init__(
         self,
-        c: DecoderConfig,
+        c: BaseConfig,
         layer: Callable[[int], Layer],
         *,
         embed_scale: float | None = None,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from engine.cache.spec import CacheSpec
 from engine.kernels import ops
-from engine.nn.config import DecoderConfig
+from engine.nn.config import BaseConfig
 from engine.nn.module import Module
 from engine.nn.norm import RMSNorm
 from engine.nn.step import Step
@@ -36,11 +36,11 @@ class Layer(Protocol):
     def __call__(self, x: Tensor, step: Step, cache: Any) -> Tensor: ...
 
 
-MakeNorm = Callable[[DecoderConfig], FeedForward]
+MakeNorm = Callable[[BaseConfig], FeedForward]
 """Makes a norm of the residual stream."""
 
 
-def rms_norm(c: DecoderConfig) -> RMSNorm:
+def rms_norm(c: BaseConfig) -> RMSNorm:
     return RMSNorm(c.hidden_size, c.rms_norm_eps)
 
 
@@ -52,7 +52,7 @@ class DecoderLayer(Module):
 
     def __init__(
         self,
-        c: DecoderConfig,
+        c: BaseConfig,
         self_attn: Mixer,
         mlp: FeedForward,
         *,
@@ -83,7 +83,7 @@ class ParallelLayer(Module):
 
     def __init__(
         self,
-        c: DecoderConfig,
+        c: BaseConfig,
         self_attn: Mixer,
         mlp: FeedForward,
         *,
@@ -107,7 +107,7 @@ class ParallelLayer(Module):
 class PostNormLayer(Module):
     """OLMo 2's: each part reads the residual stream as it is, and a norm of it is added."""
 
-    def __init__(self, c: DecoderConfig, self_attn: Mixer, mlp: FeedForward) -> None:
+    def __init__(self, c: BaseConfig, self_attn: Mixer, mlp: FeedForward) -> None:
         super().__init__()
         self.self_attn = self_attn
         self.post_attention_layernorm = rms_norm(c)
@@ -126,7 +126,7 @@ class PostNormLayer(Module):
 class SandwichLayer(Module):
     """Gemma's: a norm before each part, and one after it, ahead of the addition."""
 
-    def __init__(self, c: DecoderConfig, self_attn: Mixer, mlp: FeedForward) -> None:
+    def __init__(self, c: BaseConfig, self_attn: Mixer, mlp: FeedForward) -> None:
         super().__init__()
         self.input_layernorm = rms_norm(c)
         self.self_attn = self_attn

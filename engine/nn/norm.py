@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from engine.kernels import ops
-from engine.nn.config import DecoderConfig
+from engine.nn.config import BaseConfig
 from engine.nn.module import Module, Vector
 
 
@@ -44,13 +44,13 @@ class LayerNorm(Module):
         return ops.layer_norm(x, self.weight, self.bias, self._eps)
 
 
-def layer_norm(c: DecoderConfig) -> LayerNorm:
+def layer_norm(c: BaseConfig) -> LayerNorm:
     return LayerNorm(c.hidden_size, c.rms_norm_eps)
 
 
-def unbiased_layer_norm(c: DecoderConfig) -> LayerNorm:
+def unbiased_layer_norm(c: BaseConfig) -> LayerNorm:
     return LayerNorm(c.hidden_size, c.rms_norm_eps, bias=False)
 
 
-def bare_layer_norm(c: DecoderConfig) -> LayerNorm:
+def bare_layer_norm(c: BaseConfig) -> LayerNorm:
     return LayerNorm(c.hidden_size, c.rms_norm_eps, weight=False, bias=False)

@@ -3,14 +3,15 @@
 import torch
 
 from engine.cache.spec import CacheSpec
-from engine.cache.views import CacheView, view_of
+from engine.cache.views import CacheSize, CacheView, view_of
 from engine.kernels.batch import BatchLayout, ForwardBatch
 from engine.kernels.trace import OnlyOps, Tape, Traced
 from engine.kernels.weight import DENSE, Weight
 from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix, Parameter, Table, parameters
 
-_NUM_BLOCKS, _BLOCK_SIZE, _NUM_SEQUENCES = 4, 16, 2
+_SIZE = CacheSize(num_blocks=4, block_size=16, num_slots=3)
+_NUM_SEQUENCES = 2
 
 
 def record(model: CausalLM, num_rows: int, dtype: torch.dtype) -> Tape:
@@ -41,10 +42,10 @@ def _parameter(parameter: Parameter, tape: Tape, dtype: torch.dtype) -> Weight |
 
 
 def _cache(index: int, spec: CacheSpec, tape: Tape, dtype: torch.dtype) -> CacheView:
-    def tensor(name: str, shape: tuple[int, ...]) -> Traced:
-        return tape.tensor(f"cache.{index}.{name}", shape, dtype)
+    def tensor(name: str, shape: tuple[int, ...], kept: torch.dtype) -> Traced:
+        return tape.tensor(f"cache.{index}.{name}", shape, kept)
 
-    return view_of(spec, _NUM_BLOCKS, _BLOCK_SIZE, tensor)
+    return view_of(spec, _SIZE, dtype, tensor)
 
 
 def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
@@ -54,9 +55,11 @@ def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
     layout = BatchLayout(
         query_starts=ids("query_starts", _NUM_SEQUENCES + 1),
         context_lens=ids("context_lens", _NUM_SEQUENCES),
-        block_tables=ids("block_tables", _NUM_SEQUENCES, _NUM_BLOCKS),
+        block_tables=ids("block_tables", _NUM_SEQUENCES, _SIZE.num_blocks),
         slots=ids("slots", num_rows),
-        block_size=_BLOCK_SIZE,
+        state_reads=ids("state_reads", _NUM_SEQUENCES),
+        state_writes=ids("state_writes", _NUM_SEQUENCES),
+        block_size=_SIZE.block_size,
     )
     token_ids, positions = ids("token_ids", num_rows), ids("positions", num_rows)
     lengths, logit_rows = ids("lengths", num_rows), ids("logit_rows", _NUM_SEQUENCES)

@@ -12,7 +12,7 @@ from engine.checkpoint import Checkpoint, TensorInfo
 from engine.kernels.weight import Weight
 from engine.models.binding import Binding
 from engine.models.blueprint import blueprint
-from engine.models.meta import Config
+from engine.models.meta import BaseConfig
 from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix, Table
@@ -53,7 +53,7 @@ def load(
 
 
 def _materialise(
-    checkpoint: Checkpoint, binding: Binding, config: Config, form: Form, dtype: torch.dtype
+    checkpoint: Checkpoint, binding: Binding, config: BaseConfig, form: Form, dtype: torch.dtype
 ) -> Weight | Tensor:
     slot, change = binding.parameter.slot, binding.transform
     if isinstance(slot, Table):

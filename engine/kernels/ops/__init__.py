@@ -15,6 +15,7 @@ from engine.kernels import (
     reference_indexer,  # noqa: F401  # as reference
     reference_latent,  # noqa: F401  # as reference
     reference_moe,  # noqa: F401  # as reference
+    reference_recurrent,  # noqa: F401  # as reference
     reference_streams,  # noqa: F401  # as reference
 )
 from engine.kernels.ops.attention import cache_write, paged_attention
@@ -51,6 +52,7 @@ from engine.kernels.ops.positions import (
     scale_by_position,
     split_heads,
 )
+from engine.kernels.ops.recurrent import causal_conv, token_shift
 from engine.kernels.ops.streams import (
     add_to_later,
     correct_streams,
@@ -64,6 +66,7 @@ __all__ = [
     "add",
     "add_to_later",
     "cache_write",
+    "causal_conv",
     "choose_experts",
     "choose_tokens",
     "clamp",
@@ -103,5 +106,6 @@ __all__ = [
     "softcap",
     "sparsify",
     "split_heads",
+    "token_shift",
     "weigh_experts",
 ]

@@ -10,7 +10,7 @@ from engine.kernels.ops.op import like, op
 def cache_write(k: Tensor, v: Tensor, keys: Tensor, values: Tensor, layout: BatchLayout) -> None:
     """Writes k, v (T, Hkv, d) to the layout's slots of keys, values (blocks, block_size, Hkv, d).
 
-    Only this op and `latent_write` change an argument.
+    Only this op, `latent_write` and those of `recurrent` change an argument.
     """
 
 

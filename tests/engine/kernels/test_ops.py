@@ -65,6 +65,8 @@ def arguments() -> dict[str, list]:
         "match_rms": [q.bfloat16(), kv[:, 0]],
         "mix_streams": [q, torch.randn(T, HEADS * HEADS).bfloat16()],
         "correct_streams": [q, kv[:, 0], torch.randn(T, HEADS).bfloat16()],
+        "causal_conv": [x, torch.randn(HIDDEN, 4), None, torch.zeros(2, HIDDEN, 3), layout],
+        "token_shift": [x, torch.zeros(2, HIDDEN), layout],
         "add_to_later": [q, kv[:, 0].bfloat16()],
         "select_stream": [q, 1],
     }
