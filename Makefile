@@ -12,6 +12,7 @@ ARGS ?=
 MODELS ?= models
 
 VENV := .venv
+NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
@@ -64,10 +65,10 @@ $(VENV)/.made:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e '.[test,dev]'
 	@touch $(VENV)/.run $@

@@ -1,0 +1,35 @@
+// How an operand's values are stored. The numbers are those of `engine.kernels.cpu.layouts`.
+#pragma once
+
+#include <cstdint>
+
+namespace rh {
+
+enum class Format : int32_t {
+  none = 0,
+  f32 = 1,
+  bf16 = 2,
+  f16 = 3,
+  i64 = 4,
+  // Matrices in tiles of 16 rows (see tiles.h), by the format that they were stored in.
+  tiled_f32 = 16,
+  tiled_bf16,
+  tiled_f16,
+  tiled_q8_0,
+  tiled_q4_0,
+  tiled_q4_1,
+  tiled_q5_0,
+  tiled_q5_1,
+  tiled_q4_k,
+  tiled_q5_k,
+  tiled_q6_k,
+  tiled_q2_k,
+  tiled_q3_k,
+  tiled_iq4_nl,
+  tiled_iq4_xs,
+  tiled_mxfp4,
+  tiled_f8_block,
+  tiled_int8,
+};
+
+}  // namespace rh

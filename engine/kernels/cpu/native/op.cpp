@@ -1,0 +1,48 @@
+#include "op.h"
+
+#include <cstring>
+#include <vector>
+
+#include "abi.h"
+
+namespace rh {
+namespace {
+
+struct Named {
+  const char* name;
+  Op op;
+};
+
+std::vector<Named>& table() {
+  static std::vector<Named> ops;  // made when the first one registers, whatever file that is in
+  return ops;
+}
+
+}  // namespace
+
+Registered::Registered(const char* name, Op op) { table().push_back({name, op}); }
+
+int find_op(const char* name) {
+  for (size_t index = 0; index < table().size(); ++index) {
+    if (std::strcmp(table()[index].name, name) == 0) return static_cast<int>(index);
+  }
+  return -1;
+}
+
+Op op_at(int index) { return table()[index].op; }
+
+}  // namespace rh
+
+RH_API int rh_find_op(const char* name) { return rh::find_op(name); }
+
+RH_API rh::Workspace* rh_workspace_new(int num_threads) { return new rh::Workspace(num_threads); }
+
+RH_API void rh_workspace_delete(rh::Workspace* workspace) { delete workspace; }
+
+// One operation by itself.
+RH_API void rh_run_op(int op, rh::Pool* pool, rh::Workspace* workspace, const rh::Layout* layout,
+                      rh::Operand* in, int num_in, const rh::Operand* out, const double* settings,
+                      int num_settings) {
+  workspace->reset();
+  rh::op_at(op)({*pool, *workspace, layout, in, num_in, *out, settings, num_settings});
+}
