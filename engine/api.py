@@ -55,6 +55,7 @@ class Footprint(Struct, frozen=True):
 
     dense: quantised weights are unpacked to the compute dtype when the model is loaded.
     packed: they stay as in the file and are unpacked in use; slower, and smaller.
+    A sequence takes bytes for each of its tokens, or as many whatever its length, or both.
     """
 
     form: Form
@@ -63,9 +64,10 @@ class Footprint(Struct, frozen=True):
     workspace_bytes: int
     state_bytes_per_sequence: int = 0
 
-    def total(self, kv_tokens: int) -> int:
-        """Bytes of weights, workspace and a cache of `kv_tokens` tokens."""
-        return self.weights_bytes + self.workspace_bytes + kv_tokens * self.kv_bytes_per_token
+    def total(self, kv_tokens: int, state_slots: int = 0) -> int:
+        """Bytes of weights, workspace, a cache of `kv_tokens` tokens, and `state_slots` states."""
+        cache = kv_tokens * self.kv_bytes_per_token + state_slots * self.state_bytes_per_sequence
+        return self.weights_bytes + self.workspace_bytes + cache
 
 
 class ModelCard(Struct, frozen=True):
@@ -96,6 +98,7 @@ class LoadOrder(Struct, frozen=True):
     """Make a checkpoint ready on a device.
 
     `handle` is never reused: whoever still holds one from before an eviction gets `stale_handle`.
+    kv_tokens, state_slots: what the cache has room for; a model ignores what it keeps nothing of.
     """
 
     handle: int
@@ -103,6 +106,7 @@ class LoadOrder(Struct, frozen=True):
     path: str
     form: Form
     kv_tokens: int
+    state_slots: int = 0
 
 
 class LoadReport(Struct, frozen=True):
@@ -111,6 +115,7 @@ class LoadReport(Struct, frozen=True):
     weights_bytes: int
     kv_bytes: int
     seconds: float
+    state_bytes: int = 0
 
 
 # --- requests -----------------------------------------------------------------------------------

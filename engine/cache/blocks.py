@@ -56,6 +56,11 @@ class BlockPool:
         else:
             self._blank.append(block)
 
+    def blank(self, block: int) -> None:
+        """What a kept block holds is of no more use: it is the next to be taken."""
+        del self._kept[block]
+        self._blank.append(block)
+
     def check(self, held: Iterable[int]) -> None:
         """Asserts that `held` lists every hold there is, and that no block is lost or doubled."""
         counts = Counter(held)

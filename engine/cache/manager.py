@@ -1,36 +1,43 @@
-"""Blocks for sequences, shared where their tokens begin alike. Pure bookkeeping, no tensors."""
+"""Blocks and state slots for sequences, shared where their tokens begin alike. No tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.cache.blocks import BlockPool
-from engine.cache.prefix import ROOT, PrefixIndex, chain_hash, root_hash
+from engine.cache.prefix import PrefixIndex
+from engine.cache.slots import StateSlots
+from engine.cache.snapshots import SeenPrompts, prompt_stops
+from engine.cache.table import BlockTable
 
 
-@dataclass(slots=True, eq=False)
-class BlockTable:
-    """A sequence's blocks in order. Only the manager changes it.
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A beginning that need not be computed again: so many tokens, in these blocks.
 
-    num_named: how many of the first blocks are full and have been offered for sharing.
-    chain: the chain hash of the last of those.
+    snapshot: the name of their state, if the model has one.
     """
 
-    salt: bytes = b""
-    blocks: list[int] = field(default_factory=list)
-    num_named: int = 0
-    chain: bytes = ROOT
+    num_tokens: int = 0
+    blocks: tuple[int, ...] = ()
+    snapshot: bytes | None = None
 
-    def __post_init__(self) -> None:
-        self.chain = root_hash(self.salt)
+
+NO_PREFIX = Prefix()
 
 
 class CacheManager:
-    """Who holds which block, and which full blocks a new sequence may share."""
+    """Who holds which block and slot, and what a new sequence may share of them.
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    num_blocks: 0 if no layer keeps anything of a token; sequences of any length fit then.
+    num_slots: 0 if no layer has a state.
+    """
+
+    def __init__(self, num_blocks: int, block_size: int, num_slots: int = 0) -> None:
         self.block_size = block_size
         self._index = PrefixIndex()
         self._pool = BlockPool(num_blocks, on_evict=self._index.forget)
+        self._slots = StateSlots(num_slots)
+        self._seen = SeenPrompts()
         self._tables: set[BlockTable] = set()
 
     @property
@@ -42,71 +49,149 @@ class CacheManager:
         """Blocks that no sequence holds, those kept for reuse among them."""
         return self._pool.num_free
 
-    def blocks_for(self, num_tokens: int) -> int:
-        return -(-num_tokens // self.block_size)
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that no sequence holds, snapshots among them."""
+        return self._slots.num_free
 
-    def reusable(self, token_ids: Sequence[int], salt: bytes = b"") -> list[int]:
-        """Blocks that already hold the beginning of these tokens, in order.
+    @property
+    def num_tables(self) -> int:
+        """Sequences that hold anything."""
+        return len(self._tables)
+
+    def holds(self, table: BlockTable) -> bool:
+        return table in self._tables
+
+    def blocks_for(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.block_size) if self.num_blocks else 0
+
+    def reusable(self, table: BlockTable, token_ids: Sequence[int]) -> Prefix:
+        """The longest beginning of these tokens that all kinds of layers have.
 
         Never all of the tokens: the last must be computed, since its logits are wanted.
         """
-        size, chain = self.block_size, root_hash(salt)
+        names = self._names(table, token_ids)
+        blocks = self._blocks_of(names)
+        count = len(blocks) if self.num_blocks else len(names)
+        if not self._slots.num_slots:
+            return Prefix(count * self.block_size, tuple(blocks))
+        count = self._slots.longest(names[:count])
+        snapshot = names[count - 1] if count else None
+        return Prefix(count * self.block_size, tuple(blocks[:count]), snapshot)
+
+    def can_reserve(self, num_tokens: int, prefix: Prefix = NO_PREFIX, spare: int = 0) -> bool:
+        """Whether a new table of `num_tokens`, so begun, would leave `spare` blocks free."""
+        if self._slots.num_slots and not self._slots.num_free:
+            return False
+        if not self.num_blocks:
+            return True
+        taken = self.blocks_for(num_tokens) - len(prefix.blocks)
+        taken += sum(not self._pool.is_held(block) for block in prefix.blocks)
+        return taken + spare <= self._pool.num_free
+
+    def reserve(
+        self, table: BlockTable, token_ids: Sequence[int], prefix: Prefix = NO_PREFIX
+    ) -> bool:
+        """Grows a table to hold these tokens; False, and nothing changed, if there is no room.
+
+        prefix: what `reusable` has just given; only for an empty table.
+        """
+        if table not in self._tables:
+            if not self.can_reserve(len(token_ids), prefix):
+                return False
+            self._begin(table, token_ids, prefix)
+        missing = self.blocks_for(len(token_ids)) - len(table.blocks)
+        if missing > self._pool.num_free:
+            return False
+        table.blocks += [self._pool.take() for _ in range(missing)]
+        return True
+
+    def max_chunk(self, table: BlockTable, num_computed: int, limit: int) -> int:
+        """How many tokens to compute next: `limit`, or fewer to end where the state is kept."""
+        ahead = (stop - num_computed for stop in table.stops if stop > num_computed)
+        return min([limit, *ahead])
+
+    def commit(
+        self,
+        table: BlockTable,
+        token_ids: Sequence[int],
+        num_computed: int,
+        *,
+        goes_on: bool = True,
+        spare: int = 0,
+    ) -> None:
+        """The first `num_computed` tokens are in the cache now: full blocks and states are shared.
+
+        goes_on: the sequence has not ended. spare: slots that no snapshot may take, for newcomers.
+        """
+        table.name(token_ids, num_computed // self.block_size, self.block_size)
+        self._share_blocks(table, num_computed // self.block_size)
+        if self._slots.num_slots:
+            self._slots.advance(table)
+            self._share_state(table, num_computed, goes_on=goes_on, spare=spare)
+
+    def release(self, table: BlockTable) -> None:
+        """Gives up all that a table holds. The last blocks go first: prefixes live longest."""
+        for block in reversed(table.blocks):
+            self._pool.release(block, keep=block in self._index)
+        table.blocks, table.num_named, table.stops = [], 0, frozenset()
+        self._slots.release(table)
+        self._tables.discard(table)
+
+    def change_salt(self, table: BlockTable, salt: bytes) -> None:
+        """Gives up all that a table holds; what it computes from now on is shared by other names."""
+        self.release(table)
+        table.salt, table.names = salt, []
+
+    def check(self) -> None:
+        """Asserts that every block and slot is accounted for. Cheap enough for idle moments."""
+        self._pool.check(block for table in self._tables for block in table.blocks)
+        self._index.check(self._pool.blanks)
+        self._slots.check(self._tables)
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _names(self, table: BlockTable, token_ids: Sequence[int]) -> list[bytes]:
+        """Of the full blocks that leave at least one token to compute."""
+        num_blocks = (len(token_ids) - 1) // self.block_size
+        table.name(token_ids, num_blocks, self.block_size)
+        return table.names[:num_blocks]
+
+    def _blocks_of(self, names: Sequence[bytes]) -> list[int]:
+        """The blocks of that name, up to the first that is not there."""
         found: list[int] = []
-        for start in range(0, len(token_ids) - size, size):
-            chain = chain_hash(chain, token_ids[start : start + size])
-            block = self._index.find(chain)
+        for name in names:
+            block = self._index.find(name)
             if block is None:
                 break
             found.append(block)
         return found
 
-    def can_reserve(self, num_tokens: int, shared: Sequence[int] = (), spare: int = 0) -> bool:
-        """Whether a new table of `num_tokens`, so shared, would leave `spare` blocks free."""
-        taken = self.blocks_for(num_tokens) - len(shared)
-        taken += sum(not self._pool.is_held(block) for block in shared)
-        return taken + spare <= self._pool.num_free
-
-    def reserve(self, table: BlockTable, num_tokens: int, shared: Sequence[int] = ()) -> bool:
-        """Grows a table to hold `num_tokens`; False, and nothing changed, if blocks run out.
-
-        shared: what `reusable` has just given; only for an empty table.
-        """
-        if not table.blocks:
-            if not self.can_reserve(num_tokens, shared):
-                return False
-            self._adopt(table, shared)
-        missing = self.blocks_for(num_tokens) - len(table.blocks)
-        if missing > self._pool.num_free:
-            return False
-        table.blocks += [self._pool.take() for _ in range(missing)]
+    def _begin(self, table: BlockTable, token_ids: Sequence[int], prefix: Prefix) -> None:
         self._tables.add(table)
-        return True
-
-    def _adopt(self, table: BlockTable, shared: Sequence[int]) -> None:
-        for block in shared:
+        for block in prefix.blocks:
             self._pool.share(block)
-        table.blocks = list(shared)
-        table.num_named = len(shared)
-        if shared:
-            table.chain = self._index.hash_of(shared[-1])
+        table.blocks, table.num_named = list(prefix.blocks), len(prefix.blocks)
+        if self._slots.num_slots:
+            self._slots.begin(table, prefix.snapshot)
+            self._plan_snapshots(table, token_ids)
 
-    def commit(self, table: BlockTable, token_ids: Sequence[int], num_computed: int) -> None:
-        """The first `num_computed` tokens are in the cache now; full blocks may be shared."""
-        size = self.block_size
-        for position in range(table.num_named, num_computed // size):
-            tokens = token_ids[position * size : (position + 1) * size]
-            table.chain = chain_hash(table.chain, tokens)
-            self._index.add(table.chain, table.blocks[position])
+    def _plan_snapshots(self, table: BlockTable, token_ids: Sequence[int]) -> None:
+        table.num_known = len(token_ids)
+        if self._slots.num_slots > 1:  # one that is written to leaves none to keep
+            names = self._names(table, token_ids)
+            table.stops = prompt_stops(len(names), self._seen.num_shared(names), self.block_size)
+            self._seen.add(names)
+
+    def _share_blocks(self, table: BlockTable, num_full: int) -> None:
+        for place in range(table.num_named, num_full if self.num_blocks else 0):
+            self._index.add(table.names[place], table.blocks[place])
             table.num_named += 1
 
-    def release(self, table: BlockTable) -> None:
-        """Gives up all of a table's blocks. The last go first, so that prefixes live longest."""
-        for block in reversed(table.blocks):
-            self._pool.release(block, keep=block in self._index)
-        table.blocks, table.num_named, table.chain = [], 0, root_hash(table.salt)
-        self._tables.discard(table)
-
-    def check(self) -> None:
-        """Asserts that every block is accounted for. Cheap enough for whenever there is no work."""
-        self._pool.check(block for table in self._tables for block in table.blocks)
-        self._index.check(self._pool.blanks)
+    def _share_state(
+        self, table: BlockTable, num_computed: int, *, goes_on: bool, spare: int
+    ) -> None:
+        is_rolling = num_computed >= table.num_known and not num_computed % self.block_size
+        if is_rolling or num_computed in table.stops:
+            name = table.names[num_computed // self.block_size - 1]
+            self._slots.keep(table, name, is_rolling=is_rolling, goes_on=goes_on, spare=spare)

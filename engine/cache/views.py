@@ -50,6 +50,12 @@ def view_of(spec: CacheSpec, size: CacheSize, dtype: torch.dtype, tensor: MakeTe
     return state(spec) if isinstance(spec, State) else tokens(spec)
 
 
+def state_bytes(view: CacheView) -> int:
+    """Of a view's bytes, those of states."""
+    state = view.state if isinstance(view, TokensAndState) else view
+    return state.nbytes if isinstance(state, SlottedState) else 0
+
+
 def allocate(
     spec: CacheSpec, size: CacheSize, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> CacheView:

@@ -8,6 +8,8 @@ from torch import Tensor
 from engine.core.plan import BatchPlan, Chunk
 from engine.kernels.batch import BatchLayout, ForwardBatch
 
+_NO_SLOT = -1
+
 
 def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> ForwardBatch:
     """The plan's rows, chunk after chunk; wanted logits are those of `logit_positions`, in order."""
@@ -22,8 +24,8 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
         context_lens=tensor([chunk.end for chunk in chunks]),
         block_tables=_padded([_blocks(chunk, block_size) for chunk in chunks]).to(device),
         slots=tensor([slot for chunk in chunks for slot in _slots(chunk, block_size)]),
-        state_reads=tensor([-1] * len(chunks)),
-        state_writes=tensor(list(range(len(chunks)))),
+        state_reads=tensor([_slot(chunk.sequence.table.state_read) for chunk in chunks]),
+        state_writes=tensor([_slot(chunk.sequence.table.state_write) for chunk in chunks]),
         block_size=block_size,
     )
     return ForwardBatch(
@@ -58,10 +60,16 @@ def _blocks(chunk: Chunk, block_size: int) -> list[int]:
 
 def _slots(chunk: Chunk, block_size: int) -> list[int]:
     blocks = chunk.sequence.table.blocks
+    if not blocks:  # nothing is kept of a token
+        return [_NO_SLOT] * chunk.num_tokens
     return [
         blocks[position // block_size] * block_size + position % block_size
         for position in range(chunk.start, chunk.end)
     ]
+
+
+def _slot(slot: int | None) -> int:
+    return _NO_SLOT if slot is None else slot
 
 
 def _padded(rows: list[list[int]]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from engine.api import Form, Generation
 from engine.core.admission import sequence_of
 from engine.core.device import DType, compute_dtype, num_threads
-from engine.core.opening import open_resident
+from engine.core.opening import STATE_SLOTS, open_resident
 from engine.core.pacing import ALONE_SECONDS
 from engine.core.resident import Resident
 from engine.wire import Output, Start
@@ -33,13 +33,15 @@ class LocalModel:
         dtype: DType = "auto",
         form: Form = "dense",
         kv_tokens: int | None = None,
+        state_slots: int = STATE_SLOTS,
     ) -> Self:
         """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
 
-        kv_tokens: size of the cache, by default the model's whole context.
+        kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
+        recurrent model, how many states it keeps, of sequences that run and for reuse.
         """
         torch.set_num_threads(num_threads())
-        return cls(open_resident(path, form, compute_dtype(dtype), kv_tokens)[0])
+        return cls(open_resident(path, form, compute_dtype(dtype), kv_tokens, state_slots)[0])
 
     def generate(self, token_ids: Sequence[int], generation: Generation) -> Iterator[Output]:
         """What each step adds, until the sequence ends. See `batch`."""

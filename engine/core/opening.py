@@ -1,15 +1,19 @@
 """From a checkpoint on disk to a model that can run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from engine.api import Form, LoadReport
-from engine.cache.views import CacheSize, allocate
+from engine.cache.spec import CacheSpec
+from engine.cache.views import CacheSize, allocate, state_bytes
 from engine.checkpoint import open_checkpoint
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.residency.loader import load
+
+STATE_SLOTS = 16
+"""By default: half as many sequences at once as of a model that keeps tokens, in little memory."""
 
 
 def open_resident(
@@ -17,19 +21,34 @@ def open_resident(
     form: Form,
     dtype: torch.dtype,
     kv_tokens: int | None,
+    state_slots: int = STATE_SLOTS,
     *,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Resident, LoadReport]:
     """Loads the weights and makes room for `kv_tokens`, by default the model's context.
 
+    state_slots: and for so many states, of sequences that run and kept for reuse, if it has any.
     Blocks until done. Raises what `open_checkpoint` and `load` raise, and the allocator's errors.
     The report's seconds are left at 0: who waits measures.
     """
     with open_checkpoint(path) as checkpoint:
         model = load(checkpoint, form, dtype, progress, cancelled)
-    num_blocks = max(1, (kv_tokens or model.context_length) // BLOCK_SIZE)
-    size = CacheSize(num_blocks, BLOCK_SIZE, num_slots=0)
+    size = cache_size(model.cache_specs, kv_tokens or model.context_length, state_slots)
     caches = [allocate(spec, size, dtype) for spec in model.cache_specs]
-    kv_bytes = sum(cache.nbytes for cache in caches)
-    return Resident(model, caches, num_blocks), LoadReport(model.weights_bytes, kv_bytes, 0.0)
+    states = sum(state_bytes(cache) for cache in caches)
+    tokens = sum(cache.nbytes for cache in caches) - states
+    report = LoadReport(model.weights_bytes, tokens, 0.0, states)
+    return Resident(model, caches, size.num_blocks, size.num_slots), report
+
+
+def cache_size(specs: Sequence[CacheSpec], kv_tokens: int, state_slots: int) -> CacheSize:
+    """Room for whatever kinds of things the layers keep, at least for something of each."""
+    num_blocks = max(1, kv_tokens // BLOCK_SIZE)
+    keeps_tokens = any(spec.bytes_per_token(1) for spec in specs)
+    keeps_states = any(spec.bytes_per_sequence for spec in specs)
+    return CacheSize(
+        num_blocks if keeps_tokens else 0,
+        BLOCK_SIZE,
+        max(1, state_slots) if keeps_states else 0,
+    )

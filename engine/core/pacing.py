@@ -25,4 +25,6 @@ class Pacing:
         """A step that read `num_tokens` of prompts took so long, its decodes included."""
         if num_tokens >= self._min_tokens and seconds > 0:  # small ones measure overhead alone
             rate = num_tokens / seconds
-            self._tokens_per_second += _WEIGHT * (rate - self._tokens_per_second)
+            # what is left of a prompt says little where much more was expected to fit
+            share = min(1.0, num_tokens / self.token_budget(SHARED_SECONDS))
+            self._tokens_per_second += _WEIGHT * share * (rate - self._tokens_per_second)

@@ -23,12 +23,21 @@ log = structlog.get_logger()
 
 
 class Resident:
-    """Sequences of one model, advanced a step at a time."""
+    """Sequences of one model, advanced a step at a time.
 
-    def __init__(self, model: LanguageModel, caches: Many[CacheView], num_blocks: int) -> None:
+    num_blocks, num_slots: what the caches have room for, as of `CacheManager`.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        caches: Many[CacheView],
+        num_blocks: int,
+        num_slots: int = 0,
+    ) -> None:
         self.vocab_size = model.vocab_size
         self.scheduler = Scheduler(
-            CacheManager(num_blocks, BLOCK_SIZE),
+            CacheManager(num_blocks, BLOCK_SIZE, num_slots),
             max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
             length_switch=model.length_switch,
         )

@@ -52,7 +52,8 @@ class Runner:
         self.model = model
         self._caches = caches
         self._block_size = block_size
-        self._device = caches[0].tensors[0].device if caches else torch.device("cpu")
+        tensors = (tensor for cache in caches for tensor in cache.tensors)
+        self._device = next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     @torch.inference_mode()
     def run(self, plan: BatchPlan) -> dict[Sequence, Result]:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from engine.api import EngineError
-from engine.cache.manager import CacheManager
+from engine.cache.manager import NO_PREFIX, CacheManager
 from engine.core.plan import BatchPlan, Chunk, chunk_of
 from engine.core.sequence import Sequence
 
@@ -17,7 +17,8 @@ class Scheduler:
     """Continuous batching: decodes first, then as much prefill as the step's budget allows.
 
     Sequences run in order of arrival. When blocks run out, the newest is preempted and computed
-    anew later, so the oldest always advances and everything ends.
+    anew later, so the oldest always advances and everything ends. State slots never run out, since
+    a sequence keeps the one that it was admitted with.
 
     max_scored_rows: prompt positions per step whose logits may be asked for; they are the largest
     tensors of a step (rows times vocabulary). length_switch: as of `LanguageModel`.
@@ -86,9 +87,9 @@ class Scheduler:
     def check(self) -> None:
         """Asserts that no block is lost, and that all are free when nothing is there to run."""
         self.cache.check()
-        assert all(sequence.table.blocks for sequence in self._running)
-        assert not any(sequence.table.blocks for sequence in self._waiting)
-        assert self._running or self.cache.num_free == self.cache.num_blocks, "blocks leaked"
+        assert all(self.cache.holds(sequence.table) for sequence in self._running)
+        assert not any(self.cache.holds(sequence.table) for sequence in self._waiting)
+        assert self.cache.num_tables == self.num_running, "blocks or slots leaked"
 
     # --- decode ---------------------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Scheduler:
 
     def _make_room(self, sequence: Sequence) -> bool:
         """Reserves the next token's place; False if the sequence gave way, or is alone and full."""
-        while not self.cache.reserve(sequence.table, len(sequence.token_ids)):
+        while not self.cache.reserve(sequence.table, sequence.token_ids):
             if self.num_running == 1:
                 return False
             newest = self._running[-1]
@@ -121,8 +122,7 @@ class Scheduler:
         table, switch = sequence.table, self._length_switch
         if switch is None or len(sequence.token_ids) <= switch or table.salt.endswith(_LONG):
             return
-        table.salt += _LONG
-        self.cache.release(table)  # its chain begins anew
+        self.cache.change_salt(table, table.salt + _LONG)
         sequence.num_computed = 0
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -139,6 +139,7 @@ class Scheduler:
         for sequence in self._prefilling(starved):
             limit = min(token_budget, rows) if sequence.wants_scores else token_budget
             if limit > 0:
+                limit = self.cache.max_chunk(sequence.table, sequence.num_computed, limit)
                 chunk = chunk_of(sequence, limit)
                 chunks.append(chunk)
                 token_budget -= chunk.num_tokens
@@ -156,20 +157,20 @@ class Scheduler:
                 yield sequence
             elif self._running:
                 return
-            else:  # all blocks are free and still too few: it outgrew the cache
+            else:  # all blocks and slots are free, and the blocks too few: it outgrew the cache
                 self.remove(sequence)
                 starved.append(sequence)
 
     def _admit(self, sequence: Sequence) -> bool:
         """Reserves all that is known of a sequence, so that only decodes ever lack a block."""
         self._begin_anew_if_long(sequence)
-        tokens = sequence.token_ids
-        shared = [] if sequence.wants_scores else self.cache.reusable(tokens, sequence.table.salt)
+        table, tokens = sequence.table, sequence.token_ids
+        prefix = NO_PREFIX if sequence.wants_scores else self.cache.reusable(table, tokens)
         # a block to spare for each running sequence, lest the newcomer be preempted at once
-        if not self.cache.can_reserve(len(tokens), shared, spare=self.num_running):
+        if not self.cache.can_reserve(len(tokens), prefix, spare=self.num_running):
             return False
-        self.cache.reserve(sequence.table, len(tokens), shared)
-        sequence.num_computed = len(shared) * self.cache.block_size
+        self.cache.reserve(table, tokens, prefix)
+        sequence.num_computed = prefix.num_tokens
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
         self._running.append(self._waiting.popleft())
@@ -182,10 +183,16 @@ class Scheduler:
         sequence.num_computed = chunk.end
         if sequence.wants_scores:
             sequence.num_scored = max(sequence.num_scored, min(chunk.end + 1, sequence.num_prompt))
-        self.cache.commit(sequence.table, sequence.token_ids, chunk.end)
         if token_id is not None:
             sequence.append(token_id)
         elif not sequence.num_pending:
             sequence.finish_reason = "length"  # it only scored its prompt
+        self.cache.commit(
+            sequence.table,
+            sequence.token_ids,
+            chunk.end,
+            goes_on=not sequence.finish_reason,
+            spare=min(len(self._waiting), self._max_sequences - self.num_running),
+        )
         if sequence.finish_reason:
             self.remove(sequence)

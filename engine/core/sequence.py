@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from engine.api import FinishReason, Sampling
-from engine.cache.manager import BlockTable
+from engine.cache.table import BlockTable
 
 
 @dataclass(slots=True, eq=False)
@@ -12,7 +12,7 @@ class Sequence:
     """token_ids: the prompt, and behind it what has been generated.
 
     owner, number: whose it is, and that owner's number for it. seed: its own random stream.
-    num_computed: tokens whose keys and values are in the cache; fewer again after a preemption.
+    num_computed: tokens that the cache holds the outcome of; fewer again after a preemption.
     num_scored: prompt tokens whose log-probability has been given out, if they are wanted.
     num_cached: prompt tokens that were in the cache when it first ran.
     """

@@ -1,15 +1,17 @@
 """What a checkpoint is and what it will take, from its headers alone."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from engine.api import Footprint, Form, ModelCard
+from engine.cache.spec import CacheSpec
 from engine.checkpoint import Checkpoint
 from engine.kernels.reference import UNPACK_ELEMENTS
 from engine.kernels.reference_attention import GATHER_TOKENS, SCORES_BYTES
 from engine.models.blueprint import Blueprint, blueprint
 from engine.models.file_types import quantization
+from engine.models.meta import BaseConfig, Config
 from engine.nn.module import Matrix
 
 MAX_STEP_ROWS = 512
@@ -17,6 +19,12 @@ MAX_STEP_ROWS = 512
 
 MAX_LOGIT_ROWS = 64
 """Rows of logits that workspace is counted for: a forward is asked for no more at once."""
+
+MAX_STATES = 32
+"""States that workspace is counted for: no more sequences step together."""
+
+SCAN_COPIES = 6
+"""Of a step's states, those read and those to be written among them: 4 to 6 were measured."""
 
 _F32 = torch.float32.itemsize
 
@@ -52,34 +60,64 @@ def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype) -> Footprint:
         weights_bytes=sum(binding.nbytes(form, dtype) for binding in plan.bindings),
         kv_bytes_per_token=sum(spec.bytes_per_token(dtype.itemsize) for spec in specs),
         workspace_bytes=_workspace_bytes(plan, form, dtype),
+        state_bytes_per_sequence=sum(spec.bytes_per_sequence for spec in specs),
     )
 
 
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
-    """Of the reference kernels: activations, logits, one layer's attention, unpacked weights."""
-    c: Any = plan.config
+    """Of the reference kernels: activations, logits, one layer's mixer, unpacked weights."""
+    c = plan.config
     wide = dtype.itemsize + _F32
-    per_row = 4 * c.hidden_size + 3 * _widest(plan)
-    heads = getattr(c, "num_attention_heads", 0)
-    if heads:
-        per_row += 2 * (heads + 2 * c.num_key_value_heads) * c.head_dim
-    expert_size = getattr(c, "moe_intermediate_size", 0) or getattr(c, "intermediate_size", 0)
-    per_row += getattr(c, "num_experts_per_tok", 0) * (3 * c.hidden_size + 3 * expert_size)
+    matrices = _matrices(plan)
+    widest = max((each.out_features for each in matrices), default=0)
+    per_row = 4 * c.hidden_size + 3 * widest + _attended_values(c) + _routed_values(c, matrices)
     activations = MAX_STEP_ROWS * per_row * wide
     logits = MAX_LOGIT_ROWS * c.vocab_size * (wide + _F32)
-    gathered = min(c.max_position_embeddings, GATHER_TOKENS)
-    values_per_token = max(spec.bytes_per_token(1) for spec in plan.model.cache_specs)
-    gathered_bytes = gathered * values_per_token * (wide + _F32)
-    scores = min(SCORES_BYTES, MAX_STEP_ROWS * heads * gathered * _F32)
     unpacked = 0
     if form == "packed":
-        rows = max(c.vocab_size, _widest(plan)) * c.hidden_size
+        rows = max(c.vocab_size, widest) * c.hidden_size
         unpacked = min(UNPACK_ELEMENTS, rows) * wide
-    return int(activations + logits + gathered_bytes + 3 * scores + unpacked)
+    # a layer attends, or scans, or does one after the other
+    mixed = max(_attention_bytes(plan, dtype), _scan_bytes(plan.model.cache_specs))
+    return activations + logits + mixed + unpacked
 
 
-def _widest(plan: Blueprint) -> int:
-    """The most values that a matrix makes of one row; layers may differ. Heads count as logits."""
+def _attention_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
+    """What one layer gathers of the cache, and its scores."""
+    c = plan.config
+    if not isinstance(c, Config):
+        return 0
+    gathered = min(c.max_position_embeddings, GATHER_TOKENS)
+    values_per_token = max(spec.bytes_per_token(1) for spec in plan.model.cache_specs)
+    scores = min(SCORES_BYTES, MAX_STEP_ROWS * c.num_attention_heads * gathered * _F32)
+    return gathered * values_per_token * (dtype.itemsize + 2 * _F32) + 3 * scores
+
+
+def _scan_bytes(specs: Sequence[CacheSpec]) -> int:
+    """Of one layer: the states of all sequences that step together, each a few times.
+
+    Chunked scans take less: they have fewer rows at a time than there are such sequences, and at
+    most a state for each.
+    """
+    return SCAN_COPIES * MAX_STATES * max(spec.bytes_per_sequence for spec in specs)
+
+
+def _attended_values(c: BaseConfig) -> int:
+    """Queries, keys and values of one row."""
+    if not isinstance(c, Config):
+        return 0
+    return 2 * (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim
+
+
+def _routed_values(c: BaseConfig, matrices: Iterable[Matrix]) -> int:
+    """What a row's experts take in and make."""
+    top_k: int = getattr(c, "num_experts_per_tok", 0)  # as all configs with experts call it
+    sizes = (each.in_features + each.out_features for each in matrices if each.count)
+    return 3 * top_k * max(sizes, default=0)
+
+
+def _matrices(plan: Blueprint) -> list[Matrix]:
+    """All but the embedding and the head, which are counted by what they make."""
     slots = (binding.parameter.slot for binding in plan.bindings)
-    sizes = (slot.out_features for slot in slots if isinstance(slot, Matrix))
-    return max((size for size in sizes if size != plan.config.vocab_size), default=0)
+    matrices = (slot for slot in slots if isinstance(slot, Matrix))
+    return [each for each in matrices if each.out_features != plan.config.vocab_size]

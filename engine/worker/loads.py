@@ -78,6 +78,7 @@ class Loads:
             order.form,
             self._dtype,
             order.kv_tokens,
+            order.state_slots,
             progress=_Progress(order.handle, self._post),
             cancelled=self._cancelled[order.handle].is_set,
         )

@@ -15,6 +15,7 @@ class Load:
     form: Form
     kv_tokens: int
     bytes: int
+    state_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

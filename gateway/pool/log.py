@@ -10,7 +10,7 @@ log = structlog.get_logger()
 def log_action(action: Action) -> None:
     """Logs what the policy decided. Grants are not logged: a request's own line tells of it."""
     match action:
-        case Load(handle, model, device, form, kv_tokens, num_bytes):
+        case Load(handle, model, device, form, kv_tokens, num_bytes, state_slots):
             log.info(
                 "model_loading",
                 model=model,
@@ -18,6 +18,7 @@ def log_action(action: Action) -> None:
                 handle=handle,
                 form=form,
                 kv_tokens=kv_tokens,
+                state_slots=state_slots,
                 bytes=num_bytes,
             )
         case CancelLoad(handle, model):

@@ -1,4 +1,4 @@
-"""Where a model can go, in which form and with how much context: from its card and budgets alone.
+"""Where a model can go, in which form and with how much cache: from its card and budgets alone.
 
 What else is loaded does not matter here, so the context that a model is promised never changes
 while the server runs.
@@ -13,14 +13,27 @@ BLOCK_TOKENS = 16
 MIN_CONTEXT_TOKENS = 2048
 """A form that leaves less cache than this (or than the model's own context) is not worth having."""
 
+LEAST_STATE_SLOTS = (2, 1)
+"""Of a recurrent model: one for a sequence that runs and one for what is reused, or else just one."""
+MAX_STATE_SLOTS = 64
+"""As many as there is use for: the sequences that a model runs at once, and as many to be reused."""
+STATE_SHARE = 4
+"""States beyond the least get one part in so many of what the budget leaves: tokens need the rest
+of it in a model that keeps both, and other models in one that does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How a model is loaded: its form, the tokens of cache it gets, and the bytes of it all."""
+    """How a model is loaded: its form, the cache it gets, and the bytes of it all.
+
+    kv_tokens: also the context that is promised, where nothing is kept of a token.
+    state_slots: 0 where nothing is kept of a sequence as a whole.
+    """
 
     form: Form
     kv_tokens: int
     bytes: int
+    state_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +53,23 @@ class Fit:
 
 
 def plan(card: ModelCard, budget: int, max_context: int | None) -> Placement | TooLarge:
-    """The preferred form that fits `budget` bytes with a useful context, and as much as fits."""
+    """The preferred form that fits `budget` bytes with a useful cache, and as much as fits.
+
+    States get their share first, and tokens what is then left. A form that fits with fewer slots
+    than the least that are useful is taken only if no form fits with those.
+    """
     context = _whole_blocks(min(card.context_length, max_context or card.context_length))
     least_context = min(context, MIN_CONTEXT_TOKENS)
-    for footprint in card.footprints:
-        if footprint.total(least_context) <= budget:
-            kv_tokens = min(context, _affordable_tokens(footprint, budget, context))
-            return Placement(footprint.form, kv_tokens, footprint.total(kv_tokens))
-    return TooLarge(min(f.total(least_context) for f in card.footprints), budget)
+    for least_slots in LEAST_STATE_SLOTS:
+        for footprint in card.footprints:
+            left = budget - footprint.total(least_context, least_slots)
+            if left >= 0:
+                return _placement(footprint, budget, context, _slots(footprint, least_slots, left))
+    return TooLarge(min(f.total(least_context, least_slots) for f in card.footprints), budget)
 
 
 def fit(card: ModelCard, devices: Sequence[Device], max_context: int | None) -> Fit | TooLarge:
-    """The best placement that any device can give: preferred form first, then longest context.
+    """The best placement that any device can give: preferred form, longest context, most slots.
 
     Only devices that give exactly that are kept, so that the promise holds wherever it goes.
     """
@@ -61,7 +79,7 @@ def fit(card: ModelCard, devices: Sequence[Device], max_context: int | None) -> 
     if not placements:
         refusals = [p for p in plans.values() if isinstance(p, TooLarge)]
         return max(refusals, key=lambda refusal: refusal.available)
-    best = min(placements, key=lambda p: (forms.index(p.form), -p.kv_tokens))
+    best = min(placements, key=lambda p: (forms.index(p.form), -p.kv_tokens, -p.state_slots))
     return Fit(best, tuple(name for name, p in plans.items() if p == best))
 
 
@@ -69,7 +87,17 @@ def _whole_blocks(tokens: int) -> int:
     return max(BLOCK_TOKENS, tokens // BLOCK_TOKENS * BLOCK_TOKENS)
 
 
-def _affordable_tokens(footprint: Footprint, budget: int, context: int) -> int:
-    if not footprint.kv_bytes_per_token:
-        return context
-    return _whole_blocks((budget - footprint.total(0)) // footprint.kv_bytes_per_token)
+def _slots(footprint: Footprint, least: int, left: int) -> int:
+    """How many, if `left` bytes are left beside the least."""
+    if not footprint.state_bytes_per_sequence:
+        return 0
+    more = left // STATE_SHARE // footprint.state_bytes_per_sequence
+    return min(least + more, MAX_STATE_SLOTS)
+
+
+def _placement(footprint: Footprint, budget: int, context: int, slots: int) -> Placement:
+    kv_tokens = context
+    if footprint.kv_bytes_per_token:
+        affordable = (budget - footprint.total(0, slots)) // footprint.kv_bytes_per_token
+        kv_tokens = min(context, _whole_blocks(affordable))
+    return Placement(footprint.form, kv_tokens, footprint.total(kv_tokens, slots), slots)

@@ -223,6 +223,7 @@ class Policy:
                 placement.form,
                 placement.kv_tokens,
                 placement.bytes,
+                placement.state_slots,
             )
         )
 

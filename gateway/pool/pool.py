@@ -166,7 +166,9 @@ class Pool:
             self._fractions[order.handle] = fraction
 
         path = self._paths[order.model]
-        engine_order = LoadOrder(order.handle, order.device, path, order.form, order.kv_tokens)
+        engine_order = LoadOrder(
+            order.handle, order.device, path, order.form, order.kv_tokens, order.state_slots
+        )
         task = asyncio.ensure_future(self._engine.load(engine_order, progress))
         self._tasks.add(task)
         self._loads[order.handle] = task

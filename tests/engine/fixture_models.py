@@ -124,7 +124,7 @@ def gguf_copy(
     }
     writer = gguf.GGUFWriter(path, arch)
     for key, value in _given(values | dict(metadata or {})).items():
-        _add(writer, f"{arch}.{key}", value)
+        add_key(writer, f"{arch}.{key}", value)
     for tensor in reader.tensors:
         if tensor.name not in leave_out:
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
@@ -144,7 +144,7 @@ def gguf_fused(path: Path, source: Path) -> Path:
     writer = gguf.GGUFWriter(path, arch)
     for key, field in reader.fields.items():
         if key.startswith(f"{arch}."):
-            _add(writer, key, field.contents())
+            add_key(writer, key, field.contents())
     stored = {tensor.name: tensor for tensor in reader.tensors}
     for name, tensor in stored.items():
         if "attn_q." in name:
@@ -160,7 +160,8 @@ def gguf_fused(path: Path, source: Path) -> Path:
     return path
 
 
-def _add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+def add_key(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    """Of the type that the value has."""
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

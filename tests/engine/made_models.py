@@ -48,10 +48,12 @@ def config_of(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def write(folder: Path, model: PreTrainedModel) -> Path:
-    tensors = {
-        name: tensor for name, tensor in model.state_dict().items() if _is_stored(model, name)
-    }
-    return write_hf(folder, config_of(model), tensors)
+    return write_hf(folder, config_of(model), stored(model))
+
+
+def stored(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Its tensors, under transformers' own names."""
+    return {name: tensor for name, tensor in model.state_dict().items() if _is_stored(model, name)}
 
 
 def ours(path: Path) -> Tensor:

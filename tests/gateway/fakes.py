@@ -267,7 +267,9 @@ class FakeEngine:
         self.loads.append(order)
         footprint = next(f for f in self._cards[order.path].footprints if f.form == order.form)
         done = asyncio.get_running_loop().create_future()
-        model = FakeModel(order, footprint.total(order.kv_tokens), progress, done)
+        model = FakeModel(
+            order, footprint.total(order.kv_tokens, order.state_slots), progress, done
+        )
         budget = next(d.memory_bytes for d in self.devices if d.name == order.device)
         held = self.held_bytes(order.device)
         self._expect(held + model.bytes <= budget, f"{held} + {model.bytes} > {budget} bytes")

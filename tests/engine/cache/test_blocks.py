@@ -79,3 +79,16 @@ def test_random_walk_loses_no_block(seed):
                 kept.add(block)
         pool.check(held)
         assert pool.num_free == pool.num_blocks - len(set(held))
+
+
+def test_a_kept_block_can_be_given_up():
+    """What is known to be of no use goes before anything kept, and is not evicted."""
+    evicted: list[int] = []
+    pool = BlockPool(2, evicted.append)
+    first, second = pool.take(), pool.take()
+    pool.release(first, keep=True)
+    pool.release(second, keep=True)
+    pool.blank(second)
+
+    assert pool.take() == second
+    assert evicted == []

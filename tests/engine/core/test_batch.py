@@ -3,7 +3,7 @@
 import torch
 
 from engine.api import Sampling
-from engine.cache.manager import BlockTable
+from engine.cache.table import BlockTable
 from engine.core.batch import forward_batch, logit_positions
 from engine.core.plan import BatchPlan, Chunk, chunk_of
 from engine.core.sequence import Sequence
@@ -43,3 +43,16 @@ def test_a_step_without_wanted_logits_is_a_step():
 
     assert batch.logit_rows.tolist() == []
     assert batch.logit_rows.dtype == torch.int64
+
+
+def test_states_are_read_and_written_where_the_table_says():
+    """One that begins reads none; without blocks no row has a place."""
+    begins = Sequence([1, 2], 1, table=BlockTable(state_write=4))
+    resumes = Sequence([3, 4, 5], 1, table=BlockTable(state_read=2, state_write=0), num_computed=2)
+    plan = BatchPlan((chunk_of(begins, 9), chunk_of(resumes, 9)))
+    layout = forward_batch(plan, 4, torch.device("cpu")).layout
+
+    assert layout.state_reads.tolist() == [-1, 2]
+    assert layout.state_writes.tolist() == [4, 0]
+    assert layout.slots.tolist() == [-1, -1, -1]
+    assert layout.block_tables.shape == (2, 0)

@@ -35,3 +35,14 @@ def test_steps_without_prefill_teach_nothing():
     pacing.measured(2, 5.0)
 
     assert pacing.token_budget(0.4) == before
+
+
+def test_the_rest_of_a_prompt_says_little():
+    """A last chunk of a few tokens, which costs as much as a step, hardly lowers the budget."""
+    pacing = Pacing(min_tokens=16, max_tokens=512)
+    for _ in range(10):
+        pacing.measured(512, 0.1)
+    before = pacing.token_budget(0.05)
+    pacing.measured(16, 0.02)
+
+    assert pacing.token_budget(0.05) > 0.95 * before

@@ -3,7 +3,11 @@
 import pytest
 
 from engine.api import Sampling
+from engine.cache.manager import NO_PREFIX
+from engine.cache.table import BlockTable
+from engine.core.scheduler import MAX_SEQUENCES
 from engine.core.sequence import Sequence
+from engine.models.card import MAX_LOGIT_ROWS, MAX_STATES
 from engine.wire import Output
 
 GREEDY = Sampling(temperature=0)
@@ -24,6 +28,12 @@ def run(resident, *sequences: Sequence) -> dict[Sequence, list[Output]]:
 
 def tokens(outputs: list[Output]) -> list[int]:
     return [token_id for output in outputs for token_id in output.token_ids]
+
+
+def test_workspace_is_counted_for_all_that_may_run():
+    """A card cannot know the scheduler's limits, so it states its own."""
+    assert MAX_SEQUENCES <= MAX_STATES
+    assert MAX_SEQUENCES < MAX_LOGIT_ROWS
 
 
 def test_a_sequence_comes_out_a_token_a_step(resident):
@@ -97,7 +107,7 @@ def test_a_broken_prompt_is_not_shared(resident, counting):
     counting.poison = 20
     run(resident, Sequence([20] * 33, 3, GREEDY))
 
-    assert resident.scheduler.cache.reusable([20] * 33) == []
+    assert resident.scheduler.cache.reusable(BlockTable(), [20] * 33) == NO_PREFIX
 
 
 @pytest.mark.parametrize(

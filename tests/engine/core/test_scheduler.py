@@ -1,15 +1,18 @@
 """The scheduler: what goes into a step, who gives way, and random walks to the end of all work."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engine.api import EngineError, Sampling
-from engine.cache.manager import CacheManager
+from engine.cache.manager import NO_PREFIX, CacheManager
+from engine.cache.table import BlockTable
 from engine.core.plan import BatchPlan
 from engine.core.scheduler import Scheduler
 from engine.core.sequence import Sequence
+from tests.engine.core.contents import Contents
 
 SCORED = Sampling(prompt_logprobs=True, logprobs=0)
 
@@ -209,32 +212,57 @@ def test_one_removed_while_its_step_ran_is_passed_over():
     scheduler.check()
 
     assert sequence.num_output == 0
-    assert scheduler.cache.reusable([*range(9)]) == []
+    assert scheduler.cache.reusable(BlockTable(), [*range(9)]) == NO_PREFIX
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_walk_finishes_everything(seed):
-    """Whatever arrives and leaves, all ends, in bounded steps, with every token and no leak."""
+KINDS = ("tokens", "states", "both")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(30))
+def test_random_walk_finishes_everything(seed, kind):
+    """Whatever arrives, leaves and fails, all ends, in bounded steps, with every token and no leak.
+
+    And whatever a step reads, of blocks and of states, is what the tokens before it have left.
+    """
     rng = random.Random(seed)
-    num_blocks = rng.randint(3, 24)
-    scheduler = scheduler_of(num_blocks, max_sequences=rng.randint(1, 6))
+    room = rng.randint(3, 24)
+    num_blocks, num_slots = 0 if kind == "states" else room, 0 if kind == "tokens" else room // 3
+    scheduler = Scheduler(
+        CacheManager(num_blocks, 4, num_slots),
+        max_sequences=rng.randint(1, 6),
+        length_switch=rng.choice([None, room]),
+    )
+    contents = Contents(4, keeps_tokens=num_blocks > 0, keeps_states=num_slots > 0)
     expected: dict[Sequence, int] = {}
     steps = 0
     while steps < 200 or not scheduler.is_idle:
         if steps < 200 and rng.random() < 0.3:
-            num_prompt = rng.randint(1, 2 * num_blocks)
+            num_prompt = rng.randint(1, 2 * room)
             sequence = Sequence(
-                [rng.randrange(3) for _ in range(num_prompt)],
-                max_tokens=rng.randint(0, 4 * num_blocks - num_prompt),
-                sampling=rng.choice([Sampling(), SCORED]),
+                [rng.randrange(2) for _ in range(num_prompt)],
+                max_tokens=rng.randint(0, 4 * room - num_prompt),
+                sampling=rng.choice([Sampling(), Sampling(), SCORED]),
             )
             expected[sequence] = sequence.max_tokens
             scheduler.add(sequence)
-        if rng.random() < 0.02 and (there := list(scheduler)):
-            cancelled = rng.choice(there)
+        plan = scheduler.schedule(rng.randint(1, 32))
+        if rng.random() < 0.03 and (there := list(scheduler)):
+            cancelled = rng.choice(there)  # while its step runs, if it is in one
             scheduler.remove(cancelled)
             del expected[cancelled]
-        plan = step(scheduler, budget=rng.randint(1, 32), token_id=rng.randrange(3))
+            plan = replace(plan, chunks=tuple(c for c in plan.chunks if c.sequence != cancelled))
+        if rng.random() < 0.02:
+            contents.spoil(plan)
+            for chunk in plan.chunks:
+                scheduler.remove(chunk.sequence)
+                del expected[chunk.sequence]
+        else:
+            contents.compute(plan)
+            scheduler.complete(
+                plan, {c.sequence: rng.randrange(2) for c in plan.chunks if c.samples}
+            )
+        scheduler.check()
         assert not plan.starved
         steps += 1
         assert steps < 20_000, "somebody starves"
@@ -246,17 +274,18 @@ def test_random_walk_finishes_everything(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_oldest_advances_in_every_step(seed):
+@pytest.mark.parametrize("num_slots", [0, 1, 3])
+def test_the_oldest_advances_in_every_step(seed, num_slots):
     """Progress: endless newcomers never stop the one that came first."""
     rng = random.Random(seed)
-    scheduler = scheduler_of(num_blocks=6, max_sequences=4)
+    scheduler = Scheduler(CacheManager(6, 4, num_slots), max_sequences=4)
     oldest = unlike(5, 50, max_tokens=18)
     scheduler.add(oldest)
     while oldest.finish_reason is None:
         scheduler.add(unlike(rng.randint(1, 12), rng.randint(60, 99), max_tokens=9))
-        before = oldest.num_output
+        before = oldest.num_computed
         step(scheduler, budget=8)
-        assert oldest.num_output > before
+        assert oldest.num_computed > before
 
 
 def test_a_sequence_that_passes_the_switch_starts_over():

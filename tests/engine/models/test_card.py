@@ -14,7 +14,11 @@ def card_of(path, dtype=torch.bfloat16):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("variant", variants("llama-", "gemma3-", "deepseek3-"), ids=str)
+@pytest.mark.parametrize(
+    "variant",
+    variants("llama-", "gemma3-", "deepseek3-", "mamba", "falconh1-", "rwkv7-", "qwen3next-"),
+    ids=str,
+)
 def test_footprints_are_exact(variant: Variant, dtype, load_model):
     """A card's bytes are those that the loaded model has."""
     for footprint in card_of(variant.path, dtype).footprints:
@@ -23,6 +27,8 @@ def test_footprints_are_exact(variant: Variant, dtype, load_model):
         assert footprint.weights_bytes == model.weights_bytes
         tokens = sum(spec.bytes_per_token(dtype.itemsize) for spec in model.cache_specs)
         assert footprint.kv_bytes_per_token == tokens
+        states = sum(spec.bytes_per_sequence for spec in model.cache_specs)
+        assert footprint.state_bytes_per_sequence == states
 
 
 def test_a_card_says_what_a_model_is():

@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from engine.api import Device, Footprint
+from engine.api import Device, Footprint, ModelCard
 from gateway.pool.placement import Fit, Placement, TooLarge, fit, plan
 from tests.gateway.fakes import make_card
 
@@ -73,3 +74,74 @@ def test_what_fits_no_device_is_told_of_the_largest():
     devices = [Device("small", 500), Device("large", 900)]
 
     assert fit(CARD, devices, None) == TooLarge(needed=2448, available=900)
+
+
+RECURRENT = Footprint(
+    "dense",
+    weights_bytes=1000,
+    kv_bytes_per_token=0,
+    workspace_bytes=100,
+    state_bytes_per_sequence=50,
+)
+HYBRID = msgspec.structs.replace(RECURRENT, kv_bytes_per_token=1)
+
+
+def recurrent_card(*footprints: Footprint) -> ModelCard:
+    return make_card("m", footprints=footprints, context_length=4096)
+
+
+def test_a_recurrent_models_context_costs_nothing():
+    """It is promised whole, and memory goes to slots: two, and a quarter of what those leave."""
+    card = recurrent_card(RECURRENT)
+
+    assert plan(card, 1200, None) == Placement("dense", 4096, 1200, state_slots=2)
+    assert plan(card, 1200 + 399, None) == Placement("dense", 4096, 1250, state_slots=3)
+    assert plan(card, 1200 + 400, None) == Placement("dense", 4096, 1300, state_slots=4)
+
+
+def test_no_more_slots_are_made_than_there_is_use_for():
+    """However large the budget, it is not filled with states."""
+    placement = plan(recurrent_card(RECURRENT), 10**6, None)
+
+    assert isinstance(placement, Placement)
+    assert placement.state_slots == 64
+
+
+def test_one_slot_is_enough_where_two_do_not_fit():
+    """A model that can run one sequence at a time is not too large."""
+    card = recurrent_card(RECURRENT)
+
+    assert plan(card, 1199, None) == Placement("dense", 4096, 1150, state_slots=1)
+    assert plan(card, 1149, None) == TooLarge(needed=1150, available=1149)
+
+
+def test_two_slots_are_worth_a_smaller_form():
+    """The preferred form with one slot comes after every form with two."""
+    packed = msgspec.structs.replace(RECURRENT, form="packed", weights_bytes=300)
+
+    assert plan(recurrent_card(RECURRENT, packed), 1199, None) == Placement(
+        "packed", 4096, 400 + 5 * 50, state_slots=5
+    )
+
+
+def test_a_hybrid_shares_what_is_left():
+    """States get a quarter of what is beyond the least of both; tokens get the rest."""
+    least = 1100 + 2 * 50 + 2048
+
+    assert plan(recurrent_card(HYBRID), least + 1000, None) == Placement(
+        "dense", 2048 + 736, least + 5 * 50 + 736, state_slots=7
+    )
+
+
+@pytest.mark.parametrize("budget", range(1150, 12_000, 97))
+@pytest.mark.parametrize("footprint", [RECURRENT, HYBRID], ids=["recurrent", "hybrid"])
+def test_slots_never_exceed_the_budget(budget: int, footprint: Footprint):
+    """Whatever the budget, states and tokens together are within it, and at least one slot."""
+    placement = plan(recurrent_card(footprint), budget, None)
+
+    if isinstance(placement, TooLarge):
+        assert budget < footprint.total(2048, 1)
+    else:
+        expected = footprint.total(placement.kv_tokens, placement.state_slots)
+        assert placement.bytes == expected <= budget
+        assert 1 <= placement.state_slots <= 64

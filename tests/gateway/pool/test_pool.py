@@ -4,7 +4,7 @@ import gc
 import pytest
 from structlog.testing import capture_logs
 
-from engine.api import Device, EngineError
+from engine.api import Device, EngineError, Footprint
 from gateway.pool import (
     Lease,
     LoadFailedError,
@@ -70,6 +70,19 @@ async def test_a_lease_names_where_the_model_is(fake_engine: FakeEngine):
 
     assert pool.status("a").leases == 0
     assert [order.path for order in fake_engine.loads] == ["/models/a"]
+
+
+async def test_a_load_is_ordered_with_what_was_placed(fake_engine: FakeEngine):
+    """Tokens, slots and bytes: what the engine allocates is what the ledger holds."""
+    footprint = Footprint("dense", 400, 0, 0, state_bytes_per_sequence=50)
+    card = make_card("/models/mamba", footprints=(footprint,))
+    fake_engine.add(card)
+    pool = Pool(fake_engine)
+
+    async with pool.lease(PoolModel("mamba", card, card.path)):
+        (order,) = fake_engine.loads
+        assert (order.kv_tokens, order.state_slots) == (2048, 4)
+        assert pool.status("mamba").bytes == 400 + 4 * 50 == fake_engine.held_bytes("cpu")
 
 
 async def test_a_second_model_evicts_the_first(fake_engine: FakeEngine):
