@@ -3,6 +3,8 @@ from typing import Any
 
 from engine.checkpoint.source_file import SourceFile
 
+_FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
+
 
 def read_json_object(file: SourceFile, max_bytes: int) -> dict[str, Any]:
     """A JSON file's object. Raises `CheckpointError` for any other content."""
@@ -15,7 +17,8 @@ def read_json_object(file: SourceFile, max_bytes: int) -> dict[str, Any]:
 def parse_object(file: SourceFile, raw: bytes, offset: int = 0) -> dict[str, Any]:
     """Parses bytes that stand at `offset` in a file: an object with no key given twice.
 
-    NaN and Infinity are taken, since published configs hold them ("time_step_limit": [0, Infinity]).
+    NaN and Infinity are taken, since published configs hold them ("time_step_limit": [0, Infinity]),
+    and as transformers 5 writes them: {"__float__": "Infinity"}.
     """
     try:
         value = json.loads(raw.decode(), object_pairs_hook=_unique)
@@ -37,7 +40,10 @@ def parse_object(file: SourceFile, raw: bytes, offset: int = 0) -> dict[str, Any
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | float:
+    match pairs:
+        case [("__float__", str(word))] if word in _FLOATS:
+            return _FLOATS[word]
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:

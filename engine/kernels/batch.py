@@ -14,9 +14,10 @@ class BatchLayout:
     query_starts: (B + 1,) first row of each sequence; the last entry is T
     context_lens: (B,) tokens of each sequence in the cache once this step's are appended
     block_tables: (B, max_blocks) physical blocks in order; unused entries are 0
-    slots: (T,) physical place of each row: block * block_size + offset
+    slots: (T,) physical place of each row: block * block_size + offset; -1 without blocks
     state_reads: (B,) slot of each sequence's recurrent state before this step; -1 where it begins
-    state_writes: (B,) slot that its state is left in; a slot that is written is no other's
+    state_writes: (B,) slot that its state is left in; a slot that is written is no other's,
+    and -1 stands for none in a model without states
     """
 
     query_starts: Tensor

@@ -119,6 +119,16 @@ def silu_mul(gate: Tensor, up: Tensor) -> Tensor:
     return F.silu(gate) * up
 
 
+@register("widen")
+def widen(x: Tensor) -> Tensor:
+    return x.float()
+
+
+@register("silu")
+def silu(x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
 @register("gelu_tanh_mul")
 def gelu_tanh_mul(gate: Tensor, up: Tensor) -> Tensor:
     return F.gelu(gate, approximate="tanh") * up
@@ -132,6 +142,32 @@ def gelu(x: Tensor) -> Tensor:
 @register("gelu_tanh")
 def gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
+
+
+@register("relu_squared")
+def relu_squared(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
+@register("sigmoid")
+def sigmoid(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+@register("tanh")
+def tanh(x: Tensor) -> Tensor:
+    return torch.tanh(x)
+
+
+@register("exp")
+def exp(x: Tensor) -> Tensor:
+    return torch.exp(x)
+
+
+@register("lerp")
+def lerp(x: Tensor, y: Tensor, factors: Tensor) -> Tensor:
+    wide = x.float()
+    return (wide + (y.float() - wide) * factors).to(x.dtype)
 
 
 @register("clamp")

@@ -6,6 +6,7 @@ depend on data. Everything else raises `UnrecordableError`. Step programs are ma
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -22,13 +23,22 @@ class UnrecordableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One op. inputs, output: labels of tensors; settings: its other arguments, by name."""
+    """One op. tensors, output: labels of tensors, by argument; settings: its other arguments.
+
+    shape, dtype: of the output, if there is one.
+    """
 
     op: str
-    inputs: tuple[str, ...]
+    tensors: Mapping[str, tuple[str, ...]]
     output: str | None
     shape: tuple[int, ...]
     settings: Mapping[str, Any]
+    dtype: torch.dtype | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The labels of all tensors that it reads, in the order of its arguments."""
+        return tuple(chain.from_iterable(self.tensors.values()))
 
 
 @dataclass(slots=True)
@@ -36,20 +46,28 @@ class Tape:
     """The ops recorded so far."""
 
     calls: list[Call] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the inputs, by label."""
 
     def tensor(self, label: str, shape: Sequence[int], dtype: torch.dtype) -> "Traced":
         """An input of the recording."""
+        self.shapes[label] = tuple(shape)
         return Traced(shape, dtype, label, self)
 
     def record(self, op: str, arguments: Mapping[str, Any], result: "Traced | None") -> None:
-        inputs = {name: list(_tensors(value)) for name, value in arguments.items()}
-        settings = {name: arguments[name] for name, found in inputs.items() if not found}
-        names = tuple(tensor.label for found in inputs.values() for tensor in found)
+        found = {name: tuple(_tensors(value)) for name, value in arguments.items()}
+        settings = {name: arguments[name] for name, tensors in found.items() if not tensors}
+        labels = {
+            name: tuple(tensor.label for tensor in tensors)
+            for name, tensors in found.items()
+            if tensors
+        }
         if result is None:
-            self.calls.append(Call(op, names, None, (), settings))
+            self.calls.append(Call(op, labels, None, (), settings))
             return
         result.label = f"%{len(self.calls)}"
-        self.calls.append(Call(op, names, result.label, tuple(result.shape), settings))
+        shape = tuple(result.shape)
+        self.calls.append(Call(op, labels, result.label, shape, settings, result.dtype))
 
 
 class Traced(Tensor):

@@ -7,8 +7,10 @@ NEUTRAL_HF: Mapping[str, tuple[Any, ...]] = {
     "alibi": (False,),
     "attention_chunk_size": (),
     "attention_multiplier": (1,),
+    "attn_layer_idx": (),
     "attn_logit_softcapping": (),
     "clip_qkv": (),
+    "d_intermediate": (0,),
     "embedding_multiplier": (1,),
     "final_logit_softcapping": (),
     "layer_types": ("full_attention",),
@@ -21,8 +23,10 @@ NEUTRAL_HF: Mapping[str, tuple[Any, ...]] = {
     "parallel_attn": (True,),
     "qk_layernorm": (False,),
     "residual_multiplier": (1,),
+    "rms_norm": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),
     "sliding_window": (),
+    "ssm_cfg": ({}, {"layer": "Mamba1"}),
     "use_bidirectional_attention": (False,),
     "use_qk_norm": (False,),
     "use_sliding_window": (False,),
@@ -67,8 +71,16 @@ HARMLESS_HF = frozenset(
         *("experts_per_token", "initial_context_length", "input_jitter_noise"),
         *("aux_loss_alpha", "ep_size", "seq_aux"),
         *("partial_rotary_factor", "residual_dropout", "rotary_dim", "rotary_pct"),
+        "qk_head_dim",  # what its two parts add up to
+        *("mamba_ssm_dtype", "mtp_num_hidden_layers", "mtp_use_dedicated_embeddings"),
+        *("attn_cfg", "chunk_size", "fused_add_norm", "mamba_chunk_size", "num_logits_to_keep"),
+        *("rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_max"),
+        *("time_step_init_scheme", "time_step_min", "time_step_rank", "time_step_scale"),
+        *("use_associative_scan", "use_mamba_kernels", "use_mambapy"),
         *("problem_type", "quantization_config", "return_dict", "rope_local_base_freq"),
         *("rope_scaling", "rope_theta", "torch_dtype", "transformers_version", "use_cache"),
+        *("attn_mode", "fuse_cross_entropy", "fuse_linear_cross_entropy", "fuse_norm"),
+        *("model_version", "num_attention_heads", "num_heads", "rescale_every", "use_l2warp"),
     }
 )
 """Keys of config.json that leave the computation alone, or are read with another key."""
@@ -80,6 +92,7 @@ HARMLESS_GGUF = frozenset(
         *("attention.value_length", "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa"),
         *("rope.scale_linear", "rope.scaling.factor", "rope.scaling.finetuned"),
         *("rope.scaling.original_context_length", "rope.scaling.type"),
+        "rope.dimension_sections",  # of images; the three positions of a text's token are one
         *("rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast"),
         "rope.scaling.yarn_beta_slow",
     }

@@ -50,6 +50,9 @@ def _names(block: str, gate: str, up: str, down: str) -> Names:
 MIXTRAL_NAMES = _names("block_sparse_moe", "w1", "w3", "w2")
 """Mixtral's, MiniMax's and PhiMoE's."""
 
+FEED_FORWARD_NAMES = _names("feed_forward", "w1", "w3", "w2")
+"""LFM2's."""
+
 MOE_NAMES: Names = {
     **_names("mlp", "gate_proj", "up_proj", "down_proj"),
     f"{_LAYER}.mlp.gate.e_score_correction_bias": "blk.{i}.exp_probs_b.bias",

@@ -15,7 +15,8 @@ class Family:
     build: the model without its weights, from an instance of `config`.
     unused: patterns of tensor names that files may hold beside what the model needs.
     fused: stored matrices that hold several of the model's.
-    transposed: patterns of stacks that Hugging Face has as (n, in, out), unless they are packed.
+    transposed: patterns of matrices and stacks of them that Hugging Face has as (in, out) or
+    (n, in, out), unless they are packed.
     """
 
     name: str

@@ -98,5 +98,5 @@ FAMILY = Family(
             groups="intermediate_size",
         ),
     ),
-    transposed=("*.mlp.experts.*_proj.weight",),
+    transposed=("*.mlp.experts.gate_up_proj.weight", "*.mlp.experts.down_proj.weight"),
 )

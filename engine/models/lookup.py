@@ -1,6 +1,7 @@
 """A parameter's rows among what a checkpoint stores, found by the names of its format."""
 
 import math
+import re
 from fnmatch import fnmatchcase
 
 from engine.checkpoint import Checkpoint, CheckpointError, TensorInfo
@@ -40,7 +41,7 @@ class Lookup:
         word = self._word(name)
         if isinstance(slot, Table) and not (self._is_gguf and word in self.tensors):
             return (), None  # Hugging Face computes these, whatever old files hold
-        sources = self._fused(word) or self._stacked(word, slot)
+        sources = self._fused(word) or self._listed(word, slot) or self._stacked(word, slot)
         for source in sources:
             format_named(source.tensor.type)
         return sources, name.from_gguf if self._is_gguf else name.from_hf
@@ -48,12 +49,11 @@ class Lookup:
     def _as_declared(self, name: str, info: TensorInfo) -> TensorInfo:
         """With the shape that it has to us."""
         is_turned = any(fnmatchcase(name, pattern) for pattern in self._family.transposed)
-        if self._is_gguf or isinstance(info, ScaledTensor) or not is_turned or len(info.shape) < 3:
+        if self._is_gguf or isinstance(info, ScaledTensor) or not is_turned or len(info.shape) < 2:
             return info
-        count, in_features, out_features = info.shape
-        return TransposedTensor(
-            info.name, (count, out_features, in_features), info.type, info.nbytes
-        )
+        *count, in_features, out_features = info.shape
+        shape = *count, out_features, in_features
+        return TransposedTensor(info.name, shape, info.type, info.nbytes)
 
     def _name(self, parameter: Parameter) -> Name:
         name = locate(parameter.path, self._family.names)
@@ -71,16 +71,36 @@ class Lookup:
         elif word.replace("{n}.", "") in self.tensors:
             word = word.replace("{n}.", "")
         if "{n}" not in word:
-            return (self._whole(word, _stored_shape(slot)),)
+            return (self._whole(word, _stored_shape(slot), of_vectors=isinstance(slot, Vector)),)
         count, *shape = _stored_shape(slot)
         words = [word.replace("{n}", str(index)) for index in range(count)]
         return tuple(self._whole(each, tuple(shape)) for each in words)
 
-    def _whole(self, word: str, shape: tuple[int, ...]) -> Source:
+    def _whole(self, word: str, shape: tuple[int, ...], *, of_vectors: bool = False) -> Source:
+        tensor = self._stored(word)
+        if of_vectors and len(tensor.shape) == 1:  # as a group norm has the vectors of its groups
+            shape = (math.prod(shape),)
+        self._check_shape(tensor, shape)
+        return Source(tensor)
+
+    def _stored(self, word: str) -> TensorInfo:
         if word not in self.tensors:
             raise self._error(f"has no tensor {word!r}")
-        self._check_shape(self.tensors[word], shape)
-        return Source(self.tensors[word])
+        return self.tensors[word]
+
+    def _listed(self, word: str, slot: Slot) -> tuple[Source, ...]:
+        """The tensors whose names a {q,k,v} lists, each some of the vectors; none for no list."""
+        parts = re.fullmatch(r"(.*)\{(\w+(?:,\w+)+)\}(.*)", word)
+        if parts is None:
+            return ()
+        before, names, after = parts.groups()
+        tensors = [self._stored(f"{before}{name}{after}") for name in names.split(",")]
+        count, size = _stored_shape(slot)
+        sizes = [math.prod(tensor.shape) for tensor in tensors]
+        if any(each % size for each in sizes) or sum(sizes) != count * size:
+            shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+            raise self._error(f"tensors {word!r} of {shapes} do not make up {[count, size]}")
+        return tuple(Source(tensor) for tensor in tensors)
 
     def _fused(self, word: str) -> tuple[Source, ...]:
         """The part of a tensor in which several parameters are stored; none if ours is not."""
@@ -108,12 +128,18 @@ class Lookup:
         return Source(tensor, Part(start, start + sizes[index], num_groups), of_vectors)
 
     def _check_shape(self, tensor: TensorInfo, shape: tuple[int, ...]) -> None:
-        if tensor.shape != shape:
+        is_in_groups = len(shape) == 1 and math.prod(tensor.shape) == shape[0]  # a group norm's
+        if _without_ones(tensor.shape) != _without_ones(shape) and not is_in_groups:
             what = f"tensor {tensor.name!r} has shape {list(tensor.shape)}, not {list(shape)}"
             raise self._error(what)
 
     def _error(self, what: str) -> CheckpointError:
         return CheckpointError(f"{self._checkpoint.path.name}: {what}")
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    """Convolutions and states' factors come with axes of one entry, here or there."""
+    return [size for size in shape if size != 1]
 
 
 def _stored_shape(slot: Slot) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ class Name:
     """What the formats call a module or tensor, with what they store differently.
 
     hf: where it is not the path that our blocks have. A {n} in a name counts tensors that make up
-    one parameter, such as the experts of a layer.
+    one parameter, such as the experts of a layer; {q,k,v} names the parts of one, in that order.
     """
 
     gguf: str
@@ -68,6 +68,12 @@ _WRAPPERS = (
     ("model.language_model.", "model."),
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
+    # Mamba's have the word backbone for it, the oldest of them and Codestral's one embedding.
+    ("model.backbone.embedding.", "model.embeddings."),
+    ("model.backbone.", "model."),
+    ("model.lm_head.", "lm_head."),
+    ("backbone.embedding.", "model.embeddings."),
+    ("backbone.", "model."),
 )
 
 _UNUSED = (
@@ -119,17 +125,19 @@ def is_unused(name: str, also: tuple[str, ...] = ()) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in (*_UNUSED, *also))
 
 
-def unpermute(num_heads: str) -> Transform:
+def unpermute(num_heads: str, *, whole: bool = False) -> Transform:
     """Undoes the row order of q and k that interleaved rope wants.
 
-    num_heads: the config's key for how many heads the rows belong to. Of the r rows that are turned
+    num_heads: the config's key for how many heads the rows belong to. whole: all rows of a head
+    are moved, however many are turned. Of the r rows that are turned
     of each head's d, row h*d + 2*j + s becomes h*d + s*(r/2) + j. Whole rows move, so this holds
     for packed ones too; scores stay as they are, since q and k move alike.
     """
 
     def apply(rows: Tensor, config: Any) -> Tensor:
         heads = rows.view(getattr(config, num_heads), -1, *rows.shape[1:])
-        turned, rest = heads[:, : config.rotary_dim], heads[:, config.rotary_dim :]
+        size = heads.shape[1] if whole else config.rotary_dim
+        turned, rest = heads[:, :size], heads[:, size:]
         pairs = turned.reshape(len(heads), -1, 2, *rows.shape[1:])
         return torch.cat([pairs.transpose(1, 2).flatten(1, 2), rest], dim=1).flatten(0, 1)
 

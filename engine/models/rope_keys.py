@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 Thetas = Mapping[str, float | None]
-"""A family's rope bases by layer type; None for that of the full layers."""
+"""A family's rope bases by layer type; None for that of the full layers.
+
+None for the full layers themselves: without a base in the file they have no rope.
+"""
 
 
 def hf_rope(raw: Mapping[str, Any], thetas: Thetas) -> dict[str, Any]:
@@ -58,9 +61,11 @@ def _by_layer_type(
 ) -> dict[str, Any]:
     ropes: dict[str, Any] = {}
     for kind, theta in thetas.items():
-        default = ropes["full_attention"]["rope_theta"] if theta is None else theta
-        base = bases.get(kind)
-        ropes[kind] = _rope(scalings.get(kind, {}), default if base is None else base)
+        of_full = ropes.get("full_attention", {}).get("rope_theta")
+        base = next((b for b in (bases.get(kind), theta, of_full) if b is not None), None)
+        scaling = scalings.get(kind, {})
+        if base is not None or scaling.get("rope_theta") is not None:
+            ropes[kind] = _rope(scaling, base)
     return ropes
 
 
@@ -100,11 +105,13 @@ def _object(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _rope(given: Mapping[str, Any], theta: float) -> dict[str, Any]:
+def _rope(given: Mapping[str, Any], theta: float | None) -> dict[str, Any]:
     rope = {key: value for key, value in given.items() if value is not None}
     kind = rope.pop("type", "default")
     rope.setdefault("rope_type", kind)
     rope.pop("max_position_embeddings", None)  # Mistral 4 says it again here
+    for key in ("mrope_section", "mrope_interleaved"):
+        rope.pop(key, None)  # of images; the three positions of a text's token are one
     if rope["rope_type"] == "none":
         rope["rope_type"] = "default"
     if rope.get("partial_rotary_factor") == 1:

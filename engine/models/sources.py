@@ -24,12 +24,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class TransposedTensor(TensorInfo):
-    """A stack of matrices that is stored as (n, in, out). shape: as if it were (n, out, in)."""
+    """Matrices that are stored as (n, in, out) or (in, out). shape: as if the other way round."""
 
     def turned(self, stored: Tensor) -> Tensor:
         """The tensor's bytes in the order of its shape."""
-        count, out_features, in_features = self.shape
-        return stored.view(count, in_features, out_features, -1).transpose(1, 2).flatten()
+        *count, out_features, in_features = self.shape
+        return stored.view(*count, in_features, out_features, -1).transpose(-3, -2).flatten()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,12 +58,13 @@ class Attention(Module):
 
     def __call__(self, x: Tensor, step: Step, cache: PagedKV) -> Tensor:
         q, k, v = self.project(x)
+        return self.o_proj(ops.merge_heads(self.attend(q, k, v, step, cache)))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, step: Step, cache: PagedKV) -> Tensor:
+        """What each head finds, (T, H, d), for q, k and v as `project` gives them."""
         q, k = self.position(q, k, step)
         cache.append(k, v, step.layout)
-        attended = cache.attend(
-            q, step.layout, self._scale, softcap=self._softcap, sinks=self.sinks
-        )
-        return self.o_proj(ops.merge_heads(attended))
+        return cache.attend(q, step.layout, self._scale, softcap=self._softcap, sinks=self.sinks)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """By head: q (T, H, d), k and v (T, Hkv, d), of x."""

@@ -65,9 +65,12 @@ class HeadLinear:
 
 
 class LatentAttention(Module):
-    """q_lora_rank 0 or None: queries come straight from x. is_kv_b_split: as in `_up_projections`."""
+    """q_lora_rank 0 or None: queries come straight from x. is_kv_b_split: as in `_up_projections`.
 
-    def __init__(self, c: LatentConfig, rope: Rope) -> None:
+    rope: None leaves without positions what would be rotated.
+    """
+
+    def __init__(self, c: LatentConfig, rope: Rope | None) -> None:
         super().__init__()
         self._has_q_lora = bool(c.q_lora_rank)
         head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim
@@ -91,7 +94,10 @@ class LatentAttention(Module):
             c.kv_lora_rank,
             c.qk_nope_head_dim,
         )
-        self._scale = head_dim**-0.5 * yarn_score_factor(c.rope_parameters["full_attention"])
+        self._scale, self._growth = head_dim**-0.5, (0.0, 1)
+        if rope is not None:
+            self._scale *= yarn_score_factor(c.rope_parameters["full_attention"])
+            self._growth = rope.query_beta, rope.query_period
 
     def _up_projections(self, c: LatentConfig) -> tuple[HeadLinear, HeadLinear]:
         """Of keys, absorbed, and of values: each on its own, or both in one as they were trained.
@@ -131,14 +137,18 @@ class LatentAttention(Module):
         q = ops.split_heads(query, self._num_heads)
         without = self._key_up(ops.select_columns(q, 0, self._nope))
         own = ops.select_columns(q, self._nope, q.shape[-1])
-        q = ops.concat(without, ops.rope(own, step.rope_table(self.rotary_emb)))
-        beta, period = self.rotary_emb.query_beta, self.rotary_emb.query_period
+        q = ops.concat(without, self._turned(own, step))
+        beta, period = self._growth
         return ops.scale_by_position(q, step.positions, beta, period) if beta else q
 
     def _latent(self, x: Tensor, step: Step) -> Tensor:
-        """The normed latent and the one rotated key that all heads share: (T, latent_dim)."""
+        """The normed latent and the one key, rotated, that all heads share: (T, latent_dim)."""
         joined = self.kv_a_proj_with_mqa(x)
         latent = self.kv_a_layernorm(ops.select_columns(joined, 0, self._rank))
         shared = ops.select_columns(joined, self._rank, joined.shape[-1])
-        turned = ops.rope(ops.split_heads(shared, 1), step.rope_table(self.rotary_emb))
+        turned = self._turned(ops.split_heads(shared, 1), step)
         return ops.concat(latent, ops.merge_heads(turned))
+
+    def _turned(self, x: Tensor, step: Step) -> Tensor:
+        rope = self.rotary_emb
+        return x if rope is None else ops.rope(x, step.rope_table(rope))

@@ -38,12 +38,15 @@ class GatedMLP(Module):
 
 
 class MLP(Module):
-    """down(act(up(x)))."""
+    """down(act(up(x))). intermediate_size: as of `GatedMLP`."""
 
-    def __init__(self, c: DecoderConfig, act: Activation) -> None:
+    def __init__(
+        self, c: DecoderConfig, act: Activation, *, intermediate_size: int | None = None
+    ) -> None:
         super().__init__()
-        self.up_proj = Linear(c.hidden_size, c.intermediate_size, bias=c.mlp_bias)
-        self.down_proj = Linear(c.intermediate_size, c.hidden_size, bias=c.mlp_bias)
+        size = intermediate_size or c.intermediate_size
+        self.up_proj = Linear(c.hidden_size, size, bias=c.mlp_bias)
+        self.down_proj = Linear(size, c.hidden_size, bias=c.mlp_bias)
         self._act = act
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix, Parameter, Table, parameters
 
 _SIZE = CacheSize(num_blocks=4, block_size=16, num_slots=3)
-_NUM_SEQUENCES = 2
 
 
-def record(model: CausalLM, num_rows: int, dtype: torch.dtype) -> Tape:
+def record(model: CausalLM, num_rows: int, dtype: torch.dtype, num_sequences: int = 2) -> Tape:
     """Runs the forward of a built, unloaded model with tensors that hold no data.
 
+    As many logits are wanted as there are sequences, and a parameter's label is its path.
     Its parameters are such tensors afterwards. Raises `UnrecordableError` where the forward does
     anything but call ops.
     """
@@ -24,7 +24,7 @@ def record(model: CausalLM, num_rows: int, dtype: torch.dtype) -> Tape:
     for parameter in parameters(model):
         parameter.set(_parameter(parameter, tape, dtype))
     caches = [_cache(index, spec, tape, dtype) for index, spec in enumerate(model.cache_specs)]
-    batch = _batch(tape, num_rows)
+    batch = _batch(tape, num_rows, num_sequences)
     with OnlyOps():
         model.forward(batch, caches)
     return tape
@@ -48,19 +48,19 @@ def _cache(index: int, spec: CacheSpec, tape: Tape, dtype: torch.dtype) -> Cache
     return view_of(spec, _SIZE, dtype, tensor)
 
 
-def _batch(tape: Tape, num_rows: int) -> ForwardBatch:
+def _batch(tape: Tape, num_rows: int, num_sequences: int) -> ForwardBatch:
     def ids(name: str, *shape: int) -> Traced:
         return tape.tensor(name, shape, torch.int64)
 
     layout = BatchLayout(
-        query_starts=ids("query_starts", _NUM_SEQUENCES + 1),
-        context_lens=ids("context_lens", _NUM_SEQUENCES),
-        block_tables=ids("block_tables", _NUM_SEQUENCES, _SIZE.num_blocks),
+        query_starts=ids("query_starts", num_sequences + 1),
+        context_lens=ids("context_lens", num_sequences),
+        block_tables=ids("block_tables", num_sequences, _SIZE.num_blocks),
         slots=ids("slots", num_rows),
-        state_reads=ids("state_reads", _NUM_SEQUENCES),
-        state_writes=ids("state_writes", _NUM_SEQUENCES),
+        state_reads=ids("state_reads", num_sequences),
+        state_writes=ids("state_writes", num_sequences),
         block_size=_SIZE.block_size,
     )
     token_ids, positions = ids("token_ids", num_rows), ids("positions", num_rows)
-    lengths, logit_rows = ids("lengths", num_rows), ids("logit_rows", _NUM_SEQUENCES)
+    lengths, logit_rows = ids("lengths", num_rows), ids("logit_rows", num_sequences)
     return ForwardBatch(token_ids, positions, lengths, logit_rows, layout)

@@ -62,7 +62,9 @@ class SparseLatentAttention(LatentAttention):
         self._top_k = c.index_topk
 
     def __call__(self, x: Tensor, step: Step, cache: PagedIndexedLatent) -> Tensor:  # type: ignore[override]  # as its cache_spec says
-        table, layout = step.rope_table(self.rotary_emb), step.layout
+        rope, layout = self.rotary_emb, step.layout
+        assert rope is not None
+        table = step.rope_table(rope)
         residual = self.q_a_layernorm(self.q_a_proj(x))
         cache.append(self._latent(x, step), self.indexer.key(x, table), layout)
         index_q, weights = self.indexer.query(residual, table), self.indexer.weights_proj(x)

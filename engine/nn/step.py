@@ -12,7 +12,7 @@ class Step:
         self.batch = batch
         self._rope_tables: dict[Rope, Tensor] = {}
         self.kept: dict[Module, Tensor] = {}
-        """What a module has computed before the layers, for them to read."""
+        """What a module has computed, for later layers to read."""
 
     @property
     def layout(self) -> BatchLayout:

@@ -51,7 +51,7 @@ def read_specials(checkpoint: SafetensorsCheckpoint, backend: tokenizers.Tokeniz
         prefix = prefix or (bos,)
     added = backend.get_added_tokens_decoder().values()
     special = {token.content for token in added if token.special}
-    declared = {eos, *_declared_ends(checkpoint)}
+    declared = {eos, *declared_ends(checkpoint)}
     stop_ids = find_stop_ids(declared, backend.token_to_id, special)
     return Specials(bos, eos, prefix, suffix, stop_ids)
 
@@ -73,7 +73,8 @@ def _surroundings(backend: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple
     return (), ()
 
 
-def _declared_ends(checkpoint: SafetensorsCheckpoint) -> Iterator[int]:
+def declared_ends(checkpoint: SafetensorsCheckpoint) -> Iterator[int]:
+    """What its configs say a generation ends with."""
     for config in (checkpoint.config, checkpoint.generation_config):
         ends = config.get("eos_token_id")
         for end in ends if isinstance(ends, list) else [ends]:

@@ -1,6 +1,7 @@
 """Tokenizers from a GGUF file's metadata alone."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import structlog
@@ -43,23 +44,28 @@ def build_backend(metadata: Metadata) -> tokenizers.Tokenizer:
 def read_specials(metadata: Metadata, backend: tokenizers.Tokenizer) -> Specials:
     """Special tokens, where they go, and what ends a generation."""
     size = backend.get_vocab_size(with_added_tokens=True)
+    added = backend.get_added_tokens_decoder().values()
+    special = {token.content for token in added if token.special}
+    return specials_of(metadata, size, backend.token_to_id, special)
+
+
+def specials_of(
+    metadata: Metadata, size: int, id_of: Callable[[str], int | None], special: AbstractSet[str]
+) -> Specials:
+    """The same of any vocabulary: its size, the id of a text, and texts of control tokens."""
 
     def token_id(name: str) -> int | None:
         value = metadata.get(f"{_KEY}{name}_token_id")
         return value if isinstance(value, int) and 0 <= value < size else None
 
     bos, eos = token_id("bos"), token_id("eos")
-    added = backend.get_added_tokens_decoder().values()
-    special = {token.content for token in added if token.special}
     add_bos = metadata.get(f"{_KEY}add_bos_token", _adds_bos_by_default(metadata))
     return Specials(
         bos_id=bos,
         eos_id=eos,
         prefix=(bos,) if add_bos and bos is not None else (),
         suffix=(eos,) if metadata.get(f"{_KEY}add_eos_token", False) and eos is not None else (),
-        stop_ids=find_stop_ids(
-            (eos, token_id("eot"), token_id("eom")), backend.token_to_id, special
-        ),
+        stop_ids=find_stop_ids((eos, token_id("eot"), token_id("eom")), id_of, special),
     )
 
 

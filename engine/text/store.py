@@ -8,7 +8,8 @@ import structlog
 import tokenizers
 
 from engine.checkpoint import GGUFCheckpoint, SafetensorsCheckpoint
-from engine.text import from_folder, from_gguf
+from engine.text import from_folder, from_gguf, rwkv
+from engine.text.pipeline import PipelineTokenizer
 from engine.text.tokenizer import Tokenizer
 
 log = structlog.get_logger()
@@ -28,10 +29,14 @@ def load_tokenizer(checkpoint: GGUFCheckpoint | SafetensorsCheckpoint, folder: P
     folder: the cache of built ones. Raises `EngineError` bad_checkpoint.
     """
     if isinstance(checkpoint, SafetensorsCheckpoint):
+        if (greedy := rwkv.from_folder(checkpoint)) is not None:
+            return greedy
         backend = from_folder.read_backend(checkpoint)
-        return Tokenizer(backend, from_folder.read_specials(checkpoint, backend))
+        return PipelineTokenizer(backend, from_folder.read_specials(checkpoint, backend))
+    if rwkv.is_of(checkpoint.metadata):
+        return rwkv.from_gguf(checkpoint.metadata)
     backend = _built_backend(checkpoint, folder / f"{checkpoint.digest}-v{LAYOUT_VERSION}.json")
-    return Tokenizer(backend, from_gguf.read_specials(checkpoint.metadata, backend))
+    return PipelineTokenizer(backend, from_gguf.read_specials(checkpoint.metadata, backend))
 
 
 def _built_backend(checkpoint: GGUFCheckpoint, path: Path) -> tokenizers.Tokenizer:

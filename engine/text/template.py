@@ -12,7 +12,7 @@ from engine.sandbox import Child, SandboxError
 from engine.text import messages as turns
 from engine.text.from_folder import read_json
 from engine.text.render import RenderReply, RenderRequest
-from engine.text.wellknown import well_known_template
+from engine.text.wellknown import NAMED, well_known_template
 
 MAX_TEMPLATE_BYTES = 256 * 2**10
 MEMORY_BYTES = 512 * 2**20
@@ -55,7 +55,7 @@ def _gguf_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
     }
     if _GGUF_KEY in metadata:
         named["default"] = metadata[_GGUF_KEY]
-    return {name: text for name, text in named.items() if isinstance(text, str)}
+    return {name: NAMED.get(text, text) for name, text in named.items() if isinstance(text, str)}
 
 
 def _folder_templates(checkpoint: SafetensorsCheckpoint) -> dict[str, str]:

@@ -1,13 +1,5 @@
-import json
-import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-
-import tokenizers
-
-from engine.text.pieces import drops_first_space, piece_decoder
-from engine.text.stops import visible_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +17,19 @@ class Specials:
     stop_ids: frozenset[int] = frozenset()
 
 
-class Tokenizer:
-    """Text to token ids and back, for one checkpoint. Safe to use from several threads."""
+class Tokenizer(ABC):
+    """Text to token ids and back, for one checkpoint. Safe to use from several threads.
 
-    def __init__(self, backend: tokenizers.Tokenizer, specials: Specials) -> None:
-        backend.no_truncation()
-        backend.no_padding()
-        self._backend = backend
+    control: tokens that steer the conversation and are no text of it. drops_first_space: whether a
+    text's first token begins with a space that the text does not have.
+    """
+
+    def __init__(
+        self, specials: Specials, control: frozenset[int], *, drops_first_space: bool = False
+    ) -> None:
         self._specials = specials
-        self._plain_lock = threading.Lock()
-        self._plain: tokenizers.Tokenizer | None = None
-        steps = _decoder_steps(backend)
-        self._decode_piece = piece_decoder(steps)
-        self.drops_first_space = drops_first_space(steps)
-        """Whether a text's first token begins with a space that the text does not have."""
-        added = backend.get_added_tokens_decoder()
-        self._added = {token_id: token.content for token_id, token in added.items()}
-        special = {token_id for token_id, token in added.items() if token.special}
-        visible = visible_texts({self._added[token_id] for token_id in special})
-        self._control = frozenset(i for i in special if self._added[i] not in visible)
+        self._control = control
+        self.drops_first_space = drops_first_space
         self._bytes: dict[int, bytes] = {}
 
     def encode(self, text: str, *, add_bos: bool, allow_special: bool) -> list[int]:
@@ -53,9 +39,7 @@ class Tokenizer:
         begins with is not doubled. allow_special: text that spells a control token becomes it;
         otherwise it stays text.
         """
-        backend = self._backend if allow_special else self._plain_backend()
-        # A batch of one, because only batches let go of the GIL; `fast` leaves out the offsets.
-        ids: list[int] = backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        ids = self._ids_of(text, allow_special=allow_special)
         if not add_bos:
             return ids
         prefix = self._specials.prefix
@@ -63,13 +47,8 @@ class Tokenizer:
             prefix = ()
         return [*prefix, *ids, *self._specials.suffix]
 
-    def _plain_backend(self) -> tokenizers.Tokenizer:
-        # A second object, since the switch is a property that concurrent calls would share.
-        with self._plain_lock:
-            if self._plain is None:
-                self._plain = tokenizers.Tokenizer.from_str(self._backend.to_str())
-                self._plain.encode_special_tokens = True
-            return self._plain
+    @abstractmethod
+    def _ids_of(self, text: str, *, allow_special: bool) -> list[int]: ...
 
     def token_bytes(self, token_id: int) -> bytes:
         """The exact bytes that a token stands for; a control token's are those of its name.
@@ -81,11 +60,8 @@ class Tokenizer:
             found = self._bytes[token_id] = self._read_bytes(token_id)
         return found
 
-    def _read_bytes(self, token_id: int) -> bytes:
-        if token_id in self._added:
-            return self._added[token_id].encode()
-        piece = self._backend.id_to_token(token_id)
-        return self._decode_piece(piece) if piece is not None else b""
+    @abstractmethod
+    def _read_bytes(self, token_id: int) -> bytes: ...
 
     def token_text(self, token_id: int) -> str:
         """A token alone as text, U+FFFD where it holds half a character."""
@@ -116,19 +92,10 @@ class Tokenizer:
     def eos_token(self) -> str:
         return self._name(self._specials.eos_id)
 
-    def _name(self, token_id: int | None) -> str:
-        return "" if token_id is None else self._backend.id_to_token(token_id) or ""
+    @abstractmethod
+    def _name(self, token_id: int | None) -> str: ...
 
-    @cached_property
+    @property
+    @abstractmethod
     def vocab_size(self) -> int:
         """Number of ids, counting gaps: the model's own vocabulary may still be larger."""
-        ids: dict[str, int] = self._backend.get_vocab(with_added_tokens=True)
-        return max(ids.values(), default=-1) + 1
-
-
-def _decoder_steps(backend: tokenizers.Tokenizer) -> list[dict[str, Any]]:
-    """The steps of the backend's decoder as `tokenizer.json` writes them."""
-    if backend.decoder is None:
-        return []
-    state: dict[str, Any] = json.loads(backend.decoder.__getstate__())
-    return state["decoders"] if state.get("type") == "Sequence" else [state]

@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.api import EngineError
 
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 _KEY = "tokenizer.ggml."
 
 
@@ -22,17 +22,20 @@ class Vocabulary:
     scores: list[float]
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> "Vocabulary":
-        """Raises `EngineError` bad_checkpoint for a table that is missing or contradicts."""
+    def from_metadata(cls, metadata: Mapping[str, Any], *, unique: bool = True) -> "Vocabulary":
+        """Raises `EngineError` bad_checkpoint for a table that is missing or contradicts.
+
+        unique: no text may be there twice.
+        """
         texts = _table(metadata, "tokens", str, None)
-        types = _table(metadata, "token_type", int, [_NORMAL] * len(texts))
+        types = _table(metadata, "token_type", int, [NORMAL] * len(texts))
         scores = _table(metadata, "scores", (int, float), [0.0] * len(texts))
         for name, table in (("token_type", types), ("scores", scores)):
             if len(table) < len(texts):
                 raise _error(f"{len(texts)} tokens, but {_KEY}{name} has {len(table)} entries")
         texts = [text or f"[EMPTY_{index}]" for index, text in enumerate(texts)]
         ids = {text: index for index, text in enumerate(texts)}
-        if len(ids) < len(texts):
+        if unique and len(ids) < len(texts):
             twice = next(text for index, text in enumerate(texts) if ids[text] != index)
             raise _error(f"token {twice!r} is in the vocabulary twice")
         return cls(texts, ids, types[: len(texts)], scores[: len(texts)])
@@ -43,23 +46,23 @@ class Vocabulary:
 
     @property
     def control(self) -> list[str]:
-        return self.of_type(_CONTROL, _UNKNOWN)
+        return self.of_type(CONTROL, UNKNOWN)
 
     @property
     def user_defined(self) -> list[str]:
-        return self.of_type(_USER_DEFINED)
+        return self.of_type(USER_DEFINED)
 
     @property
     def normal_scores(self) -> dict[str, float]:
         """Scores of the tokens that merging may make, by text."""
         rows = zip(self.texts, self.types, self.scores, strict=True)
-        return {text: score for text, kind, score in rows if kind == _NORMAL}
+        return {text: score for text, kind, score in rows if kind == NORMAL}
 
     def unknown_text(self, unknown_id: object) -> str | None:
         """Text of the unknown token: as declared, or the one that is of that type."""
         if isinstance(unknown_id, int) and 0 <= unknown_id < len(self.texts):
             return self.texts[unknown_id]
-        return next(iter(self.of_type(_UNKNOWN)), None)
+        return next(iter(self.of_type(UNKNOWN)), None)
 
 
 def _table(

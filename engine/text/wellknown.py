@@ -39,6 +39,16 @@ _LLAMA3 = """{{ bos_token }}{% for message in messages %}\
 {% endif %}"""
 
 
+_RWKV_WORLD = """{% for message in messages %}\
+{{ message.role | capitalize }}: {{ message.content | trim }}
+
+{% endfor %}\
+{% if add_generation_prompt %}Assistant:{% endif %}"""
+
+NAMED = {"rwkv-world": _RWKV_WORLD}
+"""What llama.cpp's converter writes into a GGUF file in place of a template, by its name there."""
+
+
 @dataclass(frozen=True, slots=True)
 class _WellKnown:
     architectures: re.Pattern[str]

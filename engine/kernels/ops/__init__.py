@@ -12,34 +12,47 @@ T: rows (tokens) of a batch. H: query heads, Hkv: heads of the cache. d: head_di
 from engine.kernels import (
     reference,  # noqa: F401  # registers the torch kernels
     reference_attention,  # noqa: F401  # as reference
+    reference_delta,  # noqa: F401  # as reference
     reference_indexer,  # noqa: F401  # as reference
     reference_latent,  # noqa: F401  # as reference
+    reference_linear_attention,  # noqa: F401  # as reference
     reference_moe,  # noqa: F401  # as reference
     reference_recurrent,  # noqa: F401  # as reference
+    reference_rwkv,  # noqa: F401  # as reference
+    reference_ssm,  # noqa: F401  # as reference
     reference_streams,  # noqa: F401  # as reference
 )
 from engine.kernels.ops.attention import cache_write, paged_attention
+from engine.kernels.ops.delta import gated_delta_rule, l2_norm, log_decay
 from engine.kernels.ops.elementwise import (
     add,
     clamp,
     clamped_swiglu,
     concat,
+    exp,
     gelu,
     gelu_tanh,
     gelu_tanh_mul,
     ids_below,
+    lerp,
     mul,
+    relu_squared,
     scale,
     scale_by,
     select_columns,
     select_rows,
+    sigmoid,
     sigmoid_mul,
+    silu,
     silu_mul,
     softcap,
     sparsify,
+    tanh,
+    widen,
 )
 from engine.kernels.ops.experts import choose_experts, combine_experts, expert_linear, weigh_experts
 from engine.kernels.ops.latent import choose_tokens, head_linear, latent_attention, latent_write
+from engine.kernels.ops.linear_attention import linear_attention
 from engine.kernels.ops.matrices import embedding, linear, logits
 from engine.kernels.ops.op import OPS
 from engine.kernels.ops.positions import (
@@ -53,6 +66,8 @@ from engine.kernels.ops.positions import (
     split_heads,
 )
 from engine.kernels.ops.recurrent import causal_conv, token_shift
+from engine.kernels.ops.rwkv import rwkv6_scan, rwkv7_bonus, rwkv7_scan
+from engine.kernels.ops.ssm import selective_scan, ssd_scan
 from engine.kernels.ops.streams import (
     add_to_later,
     correct_streams,
@@ -75,16 +90,22 @@ __all__ = [
     "concat",
     "correct_streams",
     "embedding",
+    "exp",
     "expert_linear",
+    "gated_delta_rule",
     "gelu",
     "gelu_tanh",
     "gelu_tanh_mul",
     "head_linear",
     "ids_below",
+    "l2_norm",
     "latent_attention",
     "latent_write",
     "layer_norm",
+    "lerp",
     "linear",
+    "linear_attention",
+    "log_decay",
     "logits",
     "longrope_table",
     "match_rms",
@@ -92,20 +113,30 @@ __all__ = [
     "mix_streams",
     "mul",
     "paged_attention",
+    "relu_squared",
     "rms_norm",
     "rope",
     "rope_table",
+    "rwkv6_scan",
+    "rwkv7_bonus",
+    "rwkv7_scan",
     "scale",
     "scale_by",
     "scale_by_position",
     "select_columns",
     "select_rows",
     "select_stream",
+    "selective_scan",
+    "sigmoid",
     "sigmoid_mul",
+    "silu",
     "silu_mul",
     "softcap",
     "sparsify",
     "split_heads",
+    "ssd_scan",
+    "tanh",
     "token_shift",
     "weigh_experts",
+    "widen",
 ]

@@ -1,5 +1,6 @@
 """Elementwise, and whole rows or columns."""
 
+import torch
 from torch import Tensor
 
 from engine.kernels.ops.op import like, op
@@ -33,6 +34,12 @@ def sigmoid_mul(gate: Tensor, x: Tensor) -> Tensor:
 
 
 @op
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x), computed in float32, in x's dtype."""
+    return like(x, *x.shape)
+
+
+@op
 def gelu(x: Tensor) -> Tensor:
     """x * Phi(x), Phi the normal distribution's, as in arXiv:1606.08415."""
     return like(x, *x.shape)
@@ -45,14 +52,50 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 
 @op
+def relu_squared(x: Tensor) -> Tensor:
+    """max(x, 0)^2 (Primer, arXiv:2109.08668)."""
+    return like(x, *x.shape)
+
+
+@op
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return like(x, *x.shape)
+
+
+@op
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return like(x, *x.shape)
+
+
+@op
+def exp(x: Tensor) -> Tensor:
+    """e to the power of x."""
+    return like(x, *x.shape)
+
+
+@op
+def lerp(x: Tensor, y: Tensor, factors: Tensor) -> Tensor:
+    """x + (y - x) * factors in float32, in x's dtype: (T, n). factors: (n,) or (T, n)."""
+    return like(x, *x.shape)
+
+
+@op
 def clamp(x: Tensor, limit: float) -> Tensor:
     """x, kept within -limit..limit."""
     return like(x, *x.shape)
 
 
 @op
+def widen(x: Tensor) -> Tensor:
+    """x in float32."""
+    return like(x, *x.shape, dtype=torch.float32)
+
+
+@op
 def add(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, of one shape, in the wider of their dtypes."""
+    """x + y, of one shape or y (n,) to each row, in the wider of their dtypes."""
     return like(x if x.dtype.itemsize >= y.dtype.itemsize else y, *x.shape)
 
 
@@ -64,7 +107,7 @@ def scale(x: Tensor, factor: float) -> Tensor:
 
 @op
 def mul(x: Tensor, factors: Tensor) -> Tensor:
-    """x (T, n) times factors (n,) or (1,) float32, computed in float32; in x's dtype."""
+    """x (T, n) times factors (T, n), (n,) or (1,), computed in float32; in x's dtype."""
     return like(x, *x.shape)
 
 

@@ -27,7 +27,9 @@ def folder(tmp_path: Path) -> Path:
     save_file({"a": np.arange(6, dtype=np.float32).reshape(2, 3)}, folder / "one.safetensors")
     save_file({"b": np.arange(4, dtype=np.float16)}, folder / "two.safetensors")
     _write_index(folder, {"a": "one.safetensors", "b": "two.safetensors"})
-    (folder / "config.json").write_text('{"model_type": "llama", "limit": [0, Infinity]}')
+    (folder / "config.json").write_text(
+        '{"model_type": "llama", "limit": [0, Infinity], "top": {"__float__": "Infinity"}}'
+    )
     return folder
 
 
@@ -62,6 +64,7 @@ def test_shards_open_as_one(folder: Path):
         sizes = [(folder / f"{name}.safetensors").stat().st_size for name in ("one", "two")]
         assert checkpoint.file_bytes == sum(sizes)
         assert checkpoint.config["limit"] == [0, float("inf")]
+        assert checkpoint.config["top"] == float("inf")
         assert checkpoint.generation_config == {}
 
 

@@ -140,6 +140,14 @@ def test_gates_are_torchs():
     assert torch.equal(ops.gelu_tanh_mul(gate, up), F.gelu(gate, approximate="tanh") * up)
 
 
+def test_activations_keep_the_dtype():
+    """Those that stand alone, in the dtype that they are given."""
+    x = torch.randn(3, 4).bfloat16()
+
+    assert torch.equal(ops.silu(x), F.silu(x))
+    assert torch.equal(ops.relu_squared(x), F.relu(x) ** 2)
+
+
 def test_softcap_bounds():
     """Small values pass, large ones stay below the cap."""
     capped = ops.softcap(torch.tensor([0.01, 1000.0, -1000.0]), 30.0)
@@ -183,3 +191,23 @@ def test_activations_are_torchs():
     assert torch.equal(ops.gelu(x), F.gelu(x))
     assert torch.equal(ops.gelu_tanh(x), F.gelu(x, approximate="tanh"))
     assert torch.equal(ops.clamp(x, 0.5), x.clamp(-0.5, 0.5))
+    assert torch.equal(ops.relu_squared(x), F.relu(x) ** 2)
+    assert torch.equal(ops.sigmoid(x), x.sigmoid())
+    assert torch.equal(ops.tanh(x), x.tanh())
+    assert torch.equal(ops.exp(x), x.exp())
+
+
+def test_rows_are_mixed_by_channel():
+    """By factors of all rows or of each; in float32, in the first one's dtype."""
+    x, y, factors = torch.randn(3, 4).bfloat16(), torch.randn(3, 4), torch.rand(3, 4)
+    expected = torch.lerp(x.float(), y, factors).bfloat16()
+
+    assert torch.allclose(ops.lerp(x, y, factors), expected)
+    assert torch.equal(ops.lerp(x, y, factors[0])[0], ops.lerp(x, y, factors)[0])
+
+
+def test_a_vector_is_added_to_each_row():
+    """In the wider dtype of the two."""
+    x, bias = torch.randn(3, 4).bfloat16(), torch.randn(4)
+
+    assert torch.equal(ops.add(x, bias), x.float() + bias)

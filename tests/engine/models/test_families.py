@@ -6,8 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from engine.cache.spec import State
 from engine.checkpoint import open_checkpoint
+from engine.kernels.trace import Call
 from engine.models.blueprint import blueprint
+from engine.models.names import is_unused
 from engine.models.registry import families
 from engine.nn.decoder import CausalLM
 from engine.nn.module import parameters
@@ -55,6 +58,19 @@ VARIANTS = variants(
     "gemma4-",
     "deepseek",
     "kimi-k2",
+    "rwkv6-",
+    "rwkv7-",
+    "kimilinear-",
+    "qwen3next-",
+    "qwen35-",
+    "qwen35moe-",
+    "lfm2-",
+    "mamba-1",
+    "mamba2-",
+    "falconmamba-",
+    "falconh1-",
+    "minimax-",
+    "nemotronh-",
 )
 FORMS = ("dense", "packed")
 ATTENTION_OPS = {"paged_attention", "latent_attention"}
@@ -66,6 +82,9 @@ GELU_TABLE = 5e-3
 
 SAME = 1e-4
 
+SENSITIVE = {"qwen35-gdn": 4e-4}
+"""Models that magnify float32's own rounding: transformers is as far from itself in float64."""
+
 # What bfloat16 matrices cost on random weights, whose log-probs lie closer than a trained model's: at
 # worst 0.25 (qwen3-q), below 0.1 for most; transformers, with a bfloat16 residual stream too, is up to
 # 0.33 off on gemma3-q, where this is 0.08.
@@ -76,6 +95,10 @@ BFLOAT16 = 0.3
 # prompt, after one whose second and third logits are -0.013 and -0.022 (gptoss-truncate-false).
 # No row of deepseek's in transformers, whose rounding is another.
 REROUTED_ROWS = 4
+
+# Through a state, what such a row leaves is read by all that come after it: by 11 rows of 40 after
+# two of them (qwen3next-gdn; 8 in transformers, and 3 here with the routers' choices given).
+REROUTED_SHARE = 0.3
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 
@@ -104,8 +127,28 @@ def tolerance(variant: Variant) -> float:
     return QUANTISED if variant.is_quantised else FULL_PRECISION
 
 
-def has_experts(model: CausalLM) -> bool:
-    return any(".experts." in parameter.path for parameter in parameters(model))
+def mixers(calls: list[Call]) -> int:
+    """How many layers of a recording read what they keep: by attention, or as a state."""
+    attended = [call for call in calls if call.op in ATTENTION_OPS]
+    return len(attended) + len(caches(calls) - caches(attended))
+
+
+def caches(calls: list[Call]) -> set[str]:
+    """Those whose tensors are among the inputs, by their numbers."""
+    labels = [label.split(".") for call in calls for label in call.inputs]
+    return {label[1] for label in labels if label[0] == "cache"}
+
+
+def same(variant: Variant) -> float:
+    return SENSITIVE.get(variant.model, SAME)
+
+
+def rows_rerouted(model: CausalLM, num_rows: int) -> int:
+    """How many may be far off for what a router decided."""
+    if not any(".experts." in parameter.path for parameter in parameters(model)):
+        return 0
+    keeps_state = any(spec.bytes_per_sequence for spec in model.cache_specs)
+    return max(REROUTED_ROWS, int(REROUTED_SHARE * num_rows) if keeps_state else 0)
 
 
 @every_variant
@@ -143,7 +186,7 @@ def test_bfloat16_stays_near_the_reference(variant: Variant, load_model):
         logprobs = logprobs_of(model, prompt, torch.bfloat16)
         far = [found for found in differences(logprobs, result) if found > BFLOAT16]
 
-        assert len(far) <= (REROUTED_ROWS if has_experts(model) else 0)
+        assert len(far) <= rows_rerouted(model, len(prompt))
 
 
 @every_variant
@@ -157,7 +200,7 @@ def test_chunks_do_not_matter(variant: Variant, load_model):
         sequences = Sequences(model, 1, len(prompt))
         parts = [sequences.step({0: chunk})[0] for chunk in chunks]
 
-        assert torch.allclose(torch.cat(parts), whole, rtol=0, atol=SAME)
+        assert torch.allclose(torch.cat(parts), whole, rtol=0, atol=same(variant))
 
 
 @every_variant
@@ -181,7 +224,8 @@ def test_neighbours_do_not_matter(variant: Variant, load_model):
         waiting = {index: chunks for index, chunks in waiting.items() if chunks}
 
     for prompt, parts in zip(prompts, found, strict=True):
-        assert torch.allclose(torch.cat(parts), logprobs_of(model, prompt), rtol=0, atol=SAME)
+        whole = logprobs_of(model, prompt)
+        assert torch.allclose(torch.cat(parts), whole, rtol=0, atol=same(variant))
 
 
 @every_variant
@@ -195,7 +239,7 @@ def test_decoding_in_a_batch_equals_decoding_alone(variant: Variant, load_model)
 
     for index, prompt in enumerate((long, short)):
         decoded = torch.cat([step[index] for step in steps])
-        assert torch.allclose(decoded, logprobs_of(model, prompt)[-4:], rtol=0, atol=SAME)
+        assert torch.allclose(decoded, logprobs_of(model, prompt)[-4:], rtol=0, atol=same(variant))
 
 
 @every_variant
@@ -223,7 +267,9 @@ def test_every_tensor_is_used(variant: Variant):
         scales = [tensor.scales for tensor in sources if isinstance(tensor, ScaledTensor)]
         used = {tensor.name for tensor in (*sources, *scales)}
 
-        assert used == checkpoint.tensors.keys()
+        unused = {name for name in checkpoint.tensors if is_unused(name, plan.family.unused)}
+
+        assert used | unused == checkpoint.tensors.keys()
 
 
 @every_variant
@@ -232,14 +278,33 @@ def test_the_forward_is_a_list_of_ops(variant: Variant):
     with open_checkpoint(variant.path) as checkpoint:
         plan = blueprint(checkpoint)
     tape = record(plan.model, 5, torch.bfloat16)
-    per_layer = sum(call.op in ATTENTION_OPS for call in tape.calls)
+    layers = [layer for layer in plan.model.model.layers if layer.cache_spec != State()]
 
-    assert per_layer == plan.config.num_hidden_layers
+    assert mixers(tape.calls) == len(layers)
     assert tape.calls[-1].shape == (2, plan.config.vocab_size)
 
 
-TESTED_APART = {"cohere", "deepseek_v32", "mistral4"}
-"""Families without a fixture: transformers makes one from a seed, in a test file of their own."""
+TESTED_APART = {
+    "bamba",
+    "cohere",
+    "deepseek_v32",
+    "granitemoehybrid",
+    "jamba",
+    "kimi_linear",
+    "lfm2",
+    "lfm2_moe",
+    "minimax",
+    "mistral4",
+    "nemotron_h",
+    "olmo_hybrid",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_next",
+    "rwkv6",
+    "rwkv7",
+    "rwkv7_blocks",
+}
+"""Families without a committed fixture: a test file of their own makes one from a seed."""
 
 
 def test_every_family_has_fixtures():

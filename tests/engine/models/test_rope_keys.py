@@ -23,6 +23,15 @@ def test_every_form_of_a_plain_rope_reads_the_same(raw):
     assert hf_rope(raw, ONE) == {"full_attention": PLAIN}
 
 
+def test_without_a_default_there_may_be_no_rope():
+    """A family's layers turn nothing where neither it nor the file has a base."""
+    none = {"full_attention": None}
+    given = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+
+    assert hf_rope({}, none) == hf_rope({"rope_parameters": {"rope_theta": None}}, none) == {}
+    assert hf_rope(given, none) == hf_rope({"rope_theta": 1e4}, none) == {"full_attention": PLAIN}
+
+
 def test_scaling_may_say_type_or_rope_type():
     """The older word and the newer one."""
     for word in ("type", "rope_type"):
@@ -44,6 +53,13 @@ def test_scaling_may_say_type_or_rope_type():
 def test_a_rope_of_a_part_of_each_head_has_many_words(raw):
     """A fraction, or a count beside head_dim; beside the rope's own keys or among them."""
     assert hf_rope(raw, ONE) == {"full_attention": PLAIN | {"partial_rotary_factor": 0.25}}
+
+
+def test_sections_of_images_are_left_out():
+    """The three positions of a text's token are one, however a rope shares them out."""
+    rope = {"rope_theta": 1e4, "mrope_section": [11, 11, 10], "mrope_interleaved": True}
+
+    assert hf_rope({"rope_parameters": rope}, ONE) == {"full_attention": PLAIN}
 
 
 def test_gguf_counts_what_is_turned_of_a_head():

@@ -1,4 +1,5 @@
 import json
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -6,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoint import GGUFCheckpoint, open_checkpoint
-from engine.text import from_folder, from_gguf
+from engine.checkpoint import open_checkpoint
+from engine.text.store import load_tokenizer
 from engine.text.tokenizer import Tokenizer
 from tests.engine.fixture_models import fixture_root
 
@@ -22,12 +23,8 @@ def find_family(name: str) -> Path:
 
 @cache
 def _tokenizer(path: Path) -> Tokenizer:
-    checkpoint = open_checkpoint(path)
-    if isinstance(checkpoint, GGUFCheckpoint):
-        backend = from_gguf.build_backend(checkpoint.metadata)
-        return Tokenizer(backend, from_gguf.read_specials(checkpoint.metadata, backend))
-    backend = from_folder.read_backend(checkpoint)
-    return Tokenizer(backend, from_folder.read_specials(checkpoint, backend))
+    with tempfile.TemporaryDirectory() as cache:
+        return load_tokenizer(open_checkpoint(path), Path(cache))
 
 
 @pytest.fixture
@@ -41,8 +38,6 @@ def fixture_tokenizer() -> Callable[[str, str], Tokenizer]:
 
     def load(name: str, form: str) -> Tokenizer:
         folder = find_family(name)
-        if name.startswith("rwkv"):
-            pytest.skip(f"{name}: RWKV's tokenizer comes with its family")
         if form == "hf" and name.endswith("-q"):
             pytest.skip(f"{name}: its hf folder holds no weights, so it is no checkpoint")
         path = folder / "hf" if form == "hf" else next(iter(sorted(folder.glob("*.gguf"))), None)

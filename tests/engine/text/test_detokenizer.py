@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from engine.text.detokenizer import Detokenizer
 
-KINDS = pytest.mark.parametrize("family", ["llama-bf16", "llama-plain", "gemma3-swa"])
+KINDS = pytest.mark.parametrize(
+    "family", ["llama-bf16", "llama-plain", "gemma3-swa", "rwkv7-goose"]
+)
 
 
 def pieces(tokenizer, ids, starts_text=False):

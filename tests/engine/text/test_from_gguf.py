@@ -11,6 +11,7 @@ from engine.api import EngineError
 from engine.checkpoint import open_checkpoint
 from engine.text import from_gguf
 from engine.text.pieces import BYTE_ALPHABET
+from engine.text.pipeline import PipelineTokenizer
 from engine.text.split import PRE_TOKENIZERS
 from engine.text.tokenizer import Tokenizer
 
@@ -35,7 +36,7 @@ def metadata(**changes: Any) -> dict[str, Any]:
 
 def build(facts: dict[str, Any]) -> Tokenizer:
     backend = from_gguf.build_backend(facts)
-    return Tokenizer(backend, from_gguf.read_specials(facts, backend))
+    return PipelineTokenizer(backend, from_gguf.read_specials(facts, backend))
 
 
 def texts(tokenizer: Tokenizer, text: str, **how: bool) -> list[str]:

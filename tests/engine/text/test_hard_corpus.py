@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.checkpoint import open_checkpoint
+from engine.text.pipeline import PipelineTokenizer
 from engine.text.tokenizer import Specials, Tokenizer
 from tests.engine.text.conftest import FAMILIES, find_family
 from tests.engine.text.hard_corpus import hard_corpus
@@ -61,7 +62,7 @@ every_tokenizer = pytest.mark.parametrize("family", distinct(BOTH))
 @pytest.fixture
 def both(family, fixture_tokenizer) -> tuple[Tokenizer, Tokenizer]:
     _, path = files_of(family)
-    from_json = Tokenizer(tokenizers.Tokenizer.from_file(str(path)), Specials())
+    from_json = PipelineTokenizer(tokenizers.Tokenizer.from_file(str(path)), Specials())
     return fixture_tokenizer(family, "gguf"), from_json
 
 

@@ -239,3 +239,26 @@ async def test_the_process_ends_with_its_gateway(gateway):
     assert status == 0
     assert len(children) == 1
     assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.parametrize("form", ["hf", "rwkv7-goose-BF16.gguf"])
+async def test_rwkv_is_served(form, gateway, attached, worker, family_folder):
+    """Its tokens are bytes: an answer comes in whole characters, and ends with a turn."""
+    path = family_folder("rwkv7-goose") / form
+    source = TextSource(str(path), open_checkpoint(path).digest, vocab_size=384)
+    chat = ChatPrompt([{"role": "user", "content": "hello 🦙"}])
+    prepared = (await gateway.prepare(chat, source)).prepared
+    gateway.generate(Run(0, prepared.ticket, Generation(9)))
+    [sequence] = await worker.starts(attached, 1)
+
+    for ids in ([33, 241, 160], [167], [154], [261]):
+        attached.send(Step([output(sequence, ids, "stop" if 261 in ids else None)]))
+    deltas = []
+    while not deltas or deltas[-1].finish_reason is None:
+        deltas += [delta for _, delta in await gateway.deltas()]
+
+    assert prepared.token_ids[:6] == [300, 59, 294, 33, 241, 160]
+    assert prepared.token_ids[-3:] == [261, 301, 59]
+    assert "".join(delta.text for delta in deltas) == " 🦙"
+    assert not any("\ufffd" in delta.text for delta in deltas)
+    assert deltas[-1].finish_reason == "stop"

@@ -22,6 +22,7 @@ import tokenizers
 
 from engine.text import from_gguf
 from engine.text.pieces import BYTE_ALPHABET
+from engine.text.pipeline import PipelineTokenizer
 from engine.text.tokenizer import Tokenizer
 from tests.engine.text.hard_corpus import hard_corpus
 
@@ -67,7 +68,7 @@ def build(
 def built(facts: Mapping[str, Any]) -> Tokenizer:
     metadata = {f"tokenizer.ggml.{key}": value for key, value in facts.items()}
     backend = from_gguf.build_backend(metadata)
-    return Tokenizer(backend, from_gguf.read_specials(metadata, backend))
+    return PipelineTokenizer(backend, from_gguf.read_specials(metadata, backend))
 
 
 def from_json(data: Mapping[str, Any], pre: str) -> Tokenizer:

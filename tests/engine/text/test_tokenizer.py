@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-KINDS = pytest.mark.parametrize("family", ["llama-bf16", "llama-plain", "gemma3-swa"])
+KINDS = pytest.mark.parametrize(
+    "family", ["llama-bf16", "llama-plain", "gemma3-swa", "rwkv7-goose"]
+)
 
 
 @pytest.mark.parametrize("form", ["gguf", "hf"])

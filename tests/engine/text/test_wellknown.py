@@ -103,3 +103,18 @@ async def test_well_known_templates_write_the_published_form(
         renderer.close()
 
     assert text == expected
+
+
+async def test_a_name_in_place_of_a_template_stands_for_it(checkpoint):
+    """As llama.cpp's converter leaves RWKV's, which its vocabulary file does not come with."""
+    named = checkpoint(architecture="rwkv7")
+    named.metadata["tokenizer.chat_template"] = "rwkv-world"
+    renderer = Renderer()
+    try:
+        text = await renderer.render(
+            find_templates(named), ChatPrompt(MESSAGES), bos_token="<s>", eos_token="<s>"
+        )
+    finally:
+        renderer.close()
+
+    assert text == "User: hi\n\nAssistant: yes\n\nAssistant:"
