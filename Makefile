@@ -16,10 +16,10 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow lint types models bench clean
+.PHONY: help run test test-slow lint types models bench bench-peer bench-cpu clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PORT=8081               where 'make run' listens (8080)"
 	@echo "  ARGS='--memory 2GiB'    more arguments for roundhouse serve, pytest or the benchmarks"
@@ -50,6 +50,12 @@ models: $(VENV)/.run ## bring the demo models only
 bench: $(VENV)/.dev models ## measure swaps and decoding on the demo models
 	$(BIN)/python bench/swap.py --models-dir $(MODELS) $(ARGS)
 	$(BIN)/python bench/decode.py --models-dir $(MODELS) $(ARGS)
+
+bench-peer: $(VENV)/.dev ## build llama.cpp, to compare with (ten minutes)
+	$(BIN)/python bench/peer.py
+
+bench-cpu: $(VENV)/.dev models ## measure our engine against llama.cpp (docs/performance.md)
+	MODELS=$(MODELS) $(BIN)/python bench/cpu.py $(ARGS)
 
 clean: ## remove .venv and caches; models stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,20 +5,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import httpx
 import psutil
+from figures import Row, markdown
 from openai import AsyncOpenAI
 
 CHAT_MODEL = "SmolLM2-135M-Instruct-Q4_1"
 BASE_MODEL = "gemma-3-270m-Q4_K_M"
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 @contextmanager
-def gateway(models_dir: Path, memory: str, dtype: str) -> Iterator[Gateway]:
+def gateway(
+    models_dir: Path,
+    memory: str,
+    dtype: str,
+    needed: AbstractSet[str] = frozenset({CHAT_MODEL, BASE_MODEL}),
+) -> Iterator[Gateway]:
     """Starts a gateway on a free port, waits until it knows its models, and stops it again."""
     command = [sys.executable, "-m", "gateway", "serve", "--port", "0"]
     command += ["--models-dir", str(models_dir), "--memory", memory, "--dtype", dtype]
@@ -62,7 +66,7 @@ def gateway(models_dir: Path, memory: str, dtype: str) -> Iterator[Gateway]:
         try:
             url = _read_url(process)
             running = Gateway(url, psutil.Process(process.pid))
-            absent = {CHAT_MODEL, BASE_MODEL} - running.states().keys()
+            absent = needed - running.states().keys()
             if absent:
                 raise SystemExit(f"{models_dir} lacks {sorted(absent)}: 'make models' brings them")
             yield running
@@ -103,8 +107,4 @@ def report(tables: dict[str, list[Row]], as_json: bool) -> None:
         print(json.dumps(tables, indent=2))
         return
     for title, rows in tables.items():
-        print(f"\n{title}\n")
-        print(f"| {' | '.join(rows[0])} |")
-        print(f"|{' --- |' * len(rows[0])}")
-        for row in rows:
-            print(f"| {' | '.join(str(value) for value in row.values())} |")
+        print(f"\n{title}\n\n{markdown(rows)}")
