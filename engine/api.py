@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct, field
 
 Task = Literal["chat", "completion"]
-Form = Literal["dense", "packed"]
+Form = Literal["dense", "packed", "tiled"]
 FinishReason = Literal["stop", "length"]
 
 ErrorCode = Literal[
@@ -55,6 +55,7 @@ class Footprint(Struct, frozen=True):
 
     dense: quantised weights are unpacked to the compute dtype when the model is loaded.
     packed: they stay as in the file and are unpacked in use; slower, and smaller.
+    tiled: as native kernels read them, in a mapped image that is built at the first load.
     A sequence takes bytes for each of its tokens, or as many whatever its length, or both.
     """
 
@@ -92,6 +93,17 @@ class Device(Struct, frozen=True):
 
     name: str
     memory_bytes: int
+
+
+class ImageCache(Struct, frozen=True):
+    """Where an engine keeps images of weights.
+
+    folder: "auto" for one in the user's cache, "off" for none. max_bytes: None leaves it to the
+    engine, which looks at how much room there is.
+    """
+
+    folder: str = "off"
+    max_bytes: int | None = None
 
 
 class LoadOrder(Struct, frozen=True):

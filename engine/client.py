@@ -12,6 +12,7 @@ from engine.api import (
     EngineError,
     EngineStatus,
     Failure,
+    ImageCache,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -32,7 +33,11 @@ class LocalEngine:
     """`engine.api.Engine` over processes on this host. They end when this process does."""
 
     def __init__(
-        self, devices: Sequence[Device], dtype: DType = "auto", launcher: Launcher | None = None
+        self,
+        devices: Sequence[Device],
+        dtype: DType = "auto",
+        launcher: Launcher | None = None,
+        images: ImageCache | None = None,
     ) -> None:
         self._devices = tuple(devices)
         self._numbers = itertools.count(1)
@@ -41,7 +46,13 @@ class LocalEngine:
         self._text = TextLink(launcher)
         self._text.when_ready = self._attach_all
         self._workers = {
-            device.name: WorkerLink(device, self._folder / f"worker-{number}.sock", dtype, launcher)
+            device.name: WorkerLink(
+                device,
+                self._folder / f"worker-{number}.sock",
+                dtype,
+                launcher,
+                images or ImageCache(),
+            )
             for number, device in enumerate(self._devices)
         }
         for worker in self._workers.values():

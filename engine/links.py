@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from engine.api import Delta, Device, Failure, LoadReport, ModelCard, Prepared
+from engine.api import Delta, Device, Failure, ImageCache, LoadReport, ModelCard, Prepared
 from engine.launcher import Launcher, Program, Supervisor
 from engine.wire import (
     Deltas,
@@ -101,9 +101,19 @@ class Link(Generic[In]):
 class WorkerLink(Link[Event]):
     """The worker of one device."""
 
-    def __init__(self, device: Device, socket: Path, dtype: DType, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        device: Device,
+        socket: Path,
+        dtype: DType,
+        launcher: Launcher,
+        images: ImageCache,
+    ) -> None:
         arguments = ["--socket", str(socket), "--device", device.name]
         arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype]
+        arguments += ["--image-cache", images.folder]
+        if images.max_bytes is not None:
+            arguments += ["--image-cache-bytes", str(images.max_bytes)]
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
         program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
         super().__init__(launcher, program, lost)

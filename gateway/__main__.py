@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import chat, demo, families, models, serve, version
+from gateway.cli import chat, demo, doctor, families, models, serve, version
 from gateway.cli.errors import CommandError
 
 
@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     chat.add_parser(commands)
     demo.add_parser(commands)
     families.add_parser(commands)
+    doctor.add_parser(commands)
     version.add_parser(commands)
     return made
 

@@ -12,7 +12,7 @@ import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
 
-from engine.api import Device, Engine
+from engine.api import Device, Engine, ImageCache
 from gateway.catalog.catalog import Catalog
 from gateway.config import Settings, SettingsError
 from gateway.errors import error_response
@@ -161,7 +161,9 @@ async def _serve(settings: Settings, on_ready: Callable[[State], None] | None) -
 
     if settings.memory is None:
         raise SettingsError("memory: how many bytes models may take must be set")
-    engine = LocalEngine([Device("cpu", settings.memory)], dtype=settings.dtype)
+    images = ImageCache(settings.image_cache, settings.image_cache_bytes)
+    devices = [Device("cpu", settings.memory)]
+    engine = LocalEngine(devices, dtype=settings.dtype, images=images)
     app = create_app(settings, engine)
     await engine.start()
     try:

@@ -61,6 +61,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """memory: bytes that models may take; None leaves it to the command's own estimate.
 
+    image_cache, image_cache_bytes: as in `engine.api.ImageCache`.
     max_wait_seconds: how long a cold model waits before busy ones are closed to make room for it.
     aliases: further name -> model id. chat_templates: model id -> template file, used instead of
     the model's own. allowed_hosts, cors_origins: beside those of this machine.
@@ -71,6 +72,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models_dir: Path = Path("models")
     memory: Bytes | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    image_cache: str = "auto"
+    image_cache_bytes: Bytes | None = None
     max_context: Annotated[int, Meta(ge=16)] = 32768
     max_wait_seconds: Seconds = 2
     aliases: dict[str, str] = {}

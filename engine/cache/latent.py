@@ -1,6 +1,6 @@
 """The paged cache of latent attention as a layer sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,6 +27,10 @@ class PagedLatent:
     ) -> "PagedLatent":
         """Of new tensors, each asked for by name and shape."""
         return cls(spec, tensor("latents", (num_blocks, block_size, spec.dim)))
+
+    @property
+    def by_name(self) -> Mapping[str, Tensor]:
+        return {"latents": self.latents}
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -75,6 +79,10 @@ class PagedIndexedLatent:
         """Of new tensors, each asked for by name and shape."""
         latents = PagedLatent.of(spec, num_blocks, block_size, tensor)
         return cls(latents, tensor("index_keys", (num_blocks, block_size, spec.index_dim)))
+
+    @property
+    def by_name(self) -> Mapping[str, Tensor]:
+        return {**self.latents.by_name, "index_keys": self.index_keys}
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

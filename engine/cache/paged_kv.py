@@ -1,6 +1,6 @@
 """The paged cache as a layer sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -29,6 +29,10 @@ class PagedKV:
         """Of new tensors, each asked for by name and shape."""
         shape = (num_blocks, block_size, spec.num_heads, spec.head_dim)
         return cls(spec, tensor("keys", shape), tensor("values", shape))
+
+    @property
+    def by_name(self) -> Mapping[str, Tensor]:
+        return {"keys": self.keys, "values": self.values}
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -49,6 +49,10 @@ class TokensAndState:
     state: SlottedState
 
     @property
+    def by_name(self) -> Mapping[str, Tensor]:
+        return {**self.tokens.by_name, **self.state.by_name}
+
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
         return *self.tokens.tensors, *self.state.tensors
 

@@ -57,6 +57,10 @@ class Checkpoint(ABC):
             {name: tensor.info for name, tensor in stored.items()}
         )
 
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        return self._files
+
     def read(self, name: str) -> memoryview:
         """A tensor's bytes: a read-only view of the mapped file, without a copy.
 

@@ -31,6 +31,11 @@ class SourceFile:
         self._identity = _identity(status)
         self._map: memoryview | None = None
 
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """What a change of the file changes: inode, size, modification time in nanoseconds."""
+        return self._identity[1:]
+
     def error(self, what: str, offset: int | None = None) -> CheckpointError:
         """An error to raise about this file; `offset` is the byte at which it is wrong."""
         where = "" if offset is None else f" (at byte {offset})"

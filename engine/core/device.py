@@ -6,15 +6,25 @@ from typing import Literal
 
 import torch
 
+from engine.kernels.cpu.library import is_available
+
 DType = Literal["auto", "float32", "bfloat16"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def compute_dtype(name: DType, cpuinfo: Path = Path("/proc/cpuinfo")) -> torch.dtype:
-    """The dtype of that name; auto is bfloat16 where the CPU multiplies it, else float32."""
+def compute_dtype(
+    name: DType, cpuinfo: Path = Path("/proc/cpuinfo"), native: bool | None = None
+) -> torch.dtype:
+    """The dtype of that name; auto is bfloat16 where that is fast, else float32.
+
+    It is fast where native kernels run the models, if there are any unless `native` says, or where
+    the CPU multiplies it.
+    """
     if name == "auto":
-        return torch.bfloat16 if _BFLOAT16_FLAGS & _flags(cpuinfo) else torch.float32
+        has_native = is_available() if native is None else native
+        is_fast = has_native or _BFLOAT16_FLAGS & _flags(cpuinfo)
+        return torch.bfloat16 if is_fast else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 

@@ -12,6 +12,7 @@ from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.opening import STATE_SLOTS, open_resident
 from engine.core.pacing import ALONE_SECONDS
 from engine.core.resident import Resident
+from engine.models.card import runs_natively
 from engine.wire import Output, Start
 
 
@@ -31,17 +32,19 @@ class LocalModel:
         cls,
         path: Path,
         dtype: DType = "auto",
-        form: Form = "dense",
+        form: Form | None = None,
         kv_tokens: int | None = None,
         state_slots: int = STATE_SLOTS,
     ) -> Self:
         """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
 
-        kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
+        form: by default tiled, where native kernels run it, else dense. kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
         recurrent model, how many states it keeps, of sequences that run and for reuse.
         """
         torch.set_num_threads(num_threads())
-        return cls(open_resident(path, form, compute_dtype(dtype), kv_tokens, state_slots)[0])
+        computed = compute_dtype(dtype)
+        form = form or ("tiled" if runs_natively(computed) else "dense")
+        return cls(open_resident(path, form, computed, kv_tokens, state_slots)[0])
 
     def generate(self, token_ids: Sequence[int], generation: Generation) -> Iterator[Output]:
         """What each step adds, until the sequence ends. See `batch`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from engine.kernels.registry import Kernel
 from engine.quant import formats
 
 DENSE = "dense"
+TILED = "tiled:"
 WEIGHT_OPS = ("linear", "logits", "embedding", "expert_linear", "head_linear")
 
 
@@ -18,8 +20,9 @@ WEIGHT_OPS = ("linear", "logits", "embedding", "expert_linear", "head_linear")
 class Weight:
     """A matrix of `shape` (out, in), with the kernels for its format and device bound to it.
 
-    format: "dense", or the name of a format of `engine.quant`
-    data: dense, (out, in) in `dtype`; otherwise the blocks of each row, (out, row bytes) uint8
+    format: "dense", the name of a format of `engine.quant`, or "tiled:" and such a name
+    data: dense, (out, in) in `dtype`; tiled, flat uint8, see `engine.kernels.cpu.layouts`; otherwise
+        the blocks of each row, (out, row bytes) uint8
     dtype: what is computed with it: activations have it, and blocks are unpacked to it
     scales: (out, scales of a row), of a format that stores them apart
 
@@ -42,8 +45,17 @@ class Weight:
     def nbytes(self) -> int:
         return self.data.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
+    @property
+    def is_tiled(self) -> bool:
+        return self.format.startswith(TILED)
+
     def rows(self, which: slice | Tensor) -> "Weight":
-        """A run of rows, without a copy, or those of some indices, (n,)."""
+        """A run of rows, without a copy, or those of some indices, (n,).
+
+        Raises ValueError for tiled rows: there are only kernels for them, and `unpack`.
+        """
+        if self.is_tiled:
+            raise ValueError("rows of a tiled matrix do not stand by themselves")
         data = self.data[which]
         scales = None if self.scales is None else self.scales[which]
         return replace(self, shape=(len(data), self.shape[1]), data=data, scales=scales)
@@ -52,6 +64,9 @@ class Weight:
         """The values, (out, in): in a new tensor, or the data itself where that is `dtype`."""
         if self.format == DENSE:
             return self.data.to(dtype)
+        if self.is_tiled:
+            untile = registry.find("untile", self.format, self.data.device.type)
+            return cast("Tensor", untile(self)).to(dtype)
         return formats.unpack(self.format, dtype, self.data, self.scales)
 
     @classmethod

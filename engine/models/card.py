@@ -7,12 +7,19 @@ import torch
 from engine.api import Footprint, Form, ModelCard
 from engine.cache.spec import CacheSpec
 from engine.checkpoint import Checkpoint
+from engine.kernels.cpu.compiler import program_bytes
+from engine.kernels.cpu.library import is_available
+from engine.kernels.cpu.values import NUM_LOGITS, NUM_TOKENS
 from engine.kernels.reference import UNPACK_ELEMENTS
 from engine.kernels.reference_attention import GATHER_TOKENS, SCORES_BYTES
+from engine.kernels.trace import Tape
 from engine.models.blueprint import Blueprint, blueprint
 from engine.models.file_types import quantization
 from engine.models.meta import BaseConfig, Config
+from engine.models.tiling import tiled_weights_bytes
+from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix
+from engine.nn.recording import record
 
 MAX_STEP_ROWS = 512
 """Rows that workspace is counted for: a forward gets no more."""
@@ -26,18 +33,22 @@ MAX_STATES = 32
 SCAN_COPIES = 6
 """Of a step's states, those read and those to be written among them: 4 to 6 were measured."""
 
+MAX_THREADS = 16
+"""So many threads draw tokens at once, each with weights for a vocabulary."""
+
+OPERATION_BYTES = 16 * 2**20
+"""For what attention and scans keep of a step while they run."""
+
 _F32 = torch.float32.itemsize
 
 
-def describe(checkpoint: Checkpoint, dtype: torch.dtype) -> ModelCard:
+def describe(checkpoint: Checkpoint, dtype: torch.dtype, native: bool | None = None) -> ModelCard:
     """The card of a checkpoint whose model would compute in `dtype`.
 
-    Weights and cache are exact, workspace is an upper estimate. Dense comes first; packed only
-    where it is smaller. Raises `CheckpointError` for a checkpoint that could not be loaded.
+    native: whether as a native program; wherever it can, by default. Weights and cache are exact, workspace is an upper estimate. Raises `CheckpointError` for a
+    checkpoint that could not be loaded.
     """
     plan = blueprint(checkpoint)
-    dense, packed = (_footprint(plan, form, dtype) for form in ("dense", "packed"))
-    is_smaller = packed.weights_bytes < dense.weights_bytes
     return ModelCard(
         path=str(checkpoint.path),
         digest=checkpoint.digest,
@@ -49,19 +60,57 @@ def describe(checkpoint: Checkpoint, dtype: torch.dtype) -> ModelCard:
         context_length=plan.config.max_position_embeddings,
         vocab_size=plan.config.vocab_size,
         tasks=("completion",),
-        footprints=(dense, packed) if is_smaller else (dense,),
+        footprints=_footprints(plan, dtype, runs_natively(dtype) if native is None else native),
     )
+
+
+def _footprints(plan: Blueprint, dtype: torch.dtype, native: bool) -> tuple[Footprint, ...]:
+    """Tiled, where native kernels run it; else dense, and packed only where that is smaller."""
+    if native:
+        return (_footprint(plan, "tiled", dtype),)
+    dense, packed = (_footprint(plan, form, dtype) for form in ("dense", "packed"))
+    return (dense, packed) if packed.weights_bytes < dense.weights_bytes else (dense,)
+
+
+def runs_natively(dtype: torch.dtype) -> bool:
+    """Whether models that compute in `dtype` run as native programs.
+
+    float32 is for exact results: native kernels round the activations of quantised matrices.
+    """
+    return dtype == torch.bfloat16 and is_available()
 
 
 def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype) -> Footprint:
     specs = plan.model.cache_specs
+    if form == "tiled":
+        weights_bytes = tiled_weights_bytes(plan, dtype)
+        workspace_bytes = _program_bytes(plan, dtype)
+    else:
+        weights_bytes = sum(binding.nbytes(form, dtype) for binding in plan.bindings)
+        workspace_bytes = _workspace_bytes(plan, form, dtype)
     return Footprint(
         form=form,
-        weights_bytes=sum(binding.nbytes(form, dtype) for binding in plan.bindings),
+        weights_bytes=weights_bytes,
         kv_bytes_per_token=sum(spec.bytes_per_token(dtype.itemsize) for spec in specs),
-        workspace_bytes=_workspace_bytes(plan, form, dtype),
+        workspace_bytes=workspace_bytes,
         state_bytes_per_sequence=sum(spec.bytes_per_sequence for spec in specs),
     )
+
+
+def tape_of(model: CausalLM, dtype: torch.dtype) -> Tape:
+    """The forward of a model that is built and not loaded; its parameters are overwritten."""
+    return record(model, NUM_TOKENS, dtype, NUM_LOGITS)
+
+
+def _program_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
+    """Of a program: its values, exactly, and what operations use while they run, at most."""
+    values = program_bytes(tape_of(plan.model, dtype), MAX_STEP_ROWS, MAX_LOGIT_ROWS)
+    matrices = _matrices(plan)
+    widest = max((each.in_features for each in matrices), default=plan.config.hidden_size)
+    top_k = max(getattr(plan.config, "num_experts_per_tok", 0) or 0, 1)
+    activations = MAX_STEP_ROWS * top_k * widest * 2 * _F32
+    drawn = plan.config.vocab_size * _F32 * MAX_THREADS
+    return values + activations + drawn + OPERATION_BYTES
 
 
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:

@@ -45,16 +45,17 @@ def load(
     for binding in plan.bindings:
         if cancelled():
             raise LoadCancelled
-        value = _materialise(checkpoint, binding, plan.config, form, dtype)
+        value = materialise(checkpoint, binding, plan.config, form, dtype)
         binding.parameter.set(value)
         done += binding.stored_bytes
         progress(done / total)
     return plan.model
 
 
-def _materialise(
+def materialise(
     checkpoint: Checkpoint, binding: Binding, config: BaseConfig, form: Form, dtype: torch.dtype
 ) -> Weight | Tensor:
+    """A parameter's value, as `load` says."""
     slot, change = binding.parameter.slot, binding.transform
     if isinstance(slot, Table):
         return _table(checkpoint, binding, slot)
@@ -74,6 +75,14 @@ def _materialise(
     exact = exact.view(slot.shape)
     changed = change(exact, config) if change else exact
     return changed if slot.wide else changed.to(dtype)
+
+
+def stored_rows(
+    checkpoint: Checkpoint, source: Source, in_features: int, dtype: torch.dtype
+) -> Weight:
+    """A source's rows as they are stored, to be computed with in `dtype`."""
+    rows, *scales = _packed(checkpoint, source)
+    return Weight(source.tensor.type, (len(rows), in_features), rows, dtype, *scales)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

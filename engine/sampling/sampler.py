@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.api import Failure
+from engine.sampling import native
 from engine.sampling.adjust import adjust
 from engine.sampling.choose import best_of, choose
 from engine.sampling.draw import Choice, Draw
@@ -39,11 +40,25 @@ def is_sound(logits: Tensor) -> list[bool]:
 
 def _sample(logits: Tensor, draws: list[Draw]) -> Iterator[Choice | Failure]:
     adjusted = adjust(logits, draws)
+    drawn = _drawn_natively if native.takes(adjusted) else _drawn
+    chosen = drawn(logits, adjusted, draws)
+    asked = {
+        row: token_id
+        for row, token_id in enumerate(chosen)
+        if isinstance(token_id, int) and draws[row].sampling.logprobs is not None
+    }
+    rows, num_top = list(asked), [draws[row].sampling.logprobs or 0 for row in asked]
+    scores = score(logits[rows], list(asked.values()), num_top) if rows else []
+    by_row = dict(zip(rows, scores, strict=True))
+    for row, token_id in enumerate(chosen):
+        yield Choice(token_id, by_row.get(row)) if isinstance(token_id, int) else token_id
+
+
+def _drawn(logits: Tensor, adjusted: Tensor, draws: list[Draw]) -> list[int | Failure]:
     failures = _failures(logits, adjusted)
     rows = [row for row, failure in enumerate(failures) if failure is None]
-    choices = _choices(logits[rows], adjusted[rows], [draws[row] for row in rows])
-    for failure in failures:
-        yield failure or next(choices)
+    chosen = iter(choose(adjusted[rows], [draws[row] for row in rows]) if rows else [])
+    return [next(chosen) if failure is None else failure for failure in failures]
 
 
 def _failures(logits: Tensor, adjusted: Tensor) -> list[Failure | None]:
@@ -54,11 +69,12 @@ def _failures(logits: Tensor, adjusted: Tensor) -> list[Failure | None]:
     ]
 
 
-def _choices(logits: Tensor, adjusted: Tensor, draws: list[Draw]) -> Iterator[Choice]:
-    chosen = choose(adjusted, draws) if draws else []
-    asked = [row for row, draw in enumerate(draws) if draw.sampling.logprobs is not None]
-    num_top = [draws[row].sampling.logprobs or 0 for row in asked]
-    scores = score(logits[asked], [chosen[row] for row in asked], num_top)
-    by_row = dict(zip(asked, scores, strict=True))
-    for row, token_id in enumerate(chosen):
-        yield Choice(token_id, by_row.get(row))
+def _drawn_natively(logits: Tensor, adjusted: Tensor, draws: list[Draw]) -> list[int | Failure]:
+    is_adjusted = adjusted is not logits
+    sound = native.is_sound(logits) if is_adjusted else [True] * len(draws)
+    chosen = native.choose(adjusted, draws, check=not is_adjusted)
+    failures = {native.UNSOUND: UNSOUND, native.NO_CHOICE: NO_CHOICE}
+    return [
+        failures.get(token_id, token_id) if is_sound else UNSOUND
+        for token_id, is_sound in zip(chosen, sound, strict=True)
+    ]

@@ -1,9 +1,13 @@
-"""`python -m engine.worker --control-fd N --socket PATH --device NAME --memory BYTES --dtype D`."""
+"""`python -m engine.worker --control-fd N --socket PATH --device NAME --memory BYTES --dtype D`.
+
+--image-cache FOLDER|auto|off, --image-cache-bytes BYTES: where images of weights are kept.
+"""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from engine.process import control_channel, live
+from engine.residency.image_store import ImageStore
 from engine.wire import Command
 from engine.worker.server import Worker
 
@@ -15,6 +19,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--image-cache", default="off")
+    parser.add_argument("--image-cache-bytes", type=int)
     return parser.parse_args()
 
 
@@ -25,6 +31,7 @@ async def serve(arguments: Namespace) -> None:
         device=arguments.device,
         memory_bytes=arguments.memory,
         dtype=arguments.dtype,
+        images=ImageStore.of(arguments.image_cache, arguments.image_cache_bytes),
     )
     await worker.run(arguments.socket)
 

@@ -13,6 +13,7 @@ from engine.api import EngineError, Failure, LoadOrder, LoadReport
 from engine.core.failures import failure_of
 from engine.core.opening import open_resident
 from engine.core.resident import Resident
+from engine.residency.image_store import ImageStore
 from engine.residency.loader import LoadCancelled
 from engine.wire import Event, Loaded, LoadFailed, Loading
 from engine.worker.memory import give_back_memory
@@ -33,10 +34,11 @@ class Loads:
         self,
         dtype: torch.dtype,
         num_threads: int,
+        images: ImageStore,
         add: Callable[[int, Resident], None],
         post: Callable[[Event], None],
     ) -> None:
-        self._dtype, self._num_threads = dtype, num_threads
+        self._dtype, self._num_threads, self._images = dtype, num_threads, images
         self._add, self._post = add, post
         self._cancelled: dict[int, threading.Event] = {}
 
@@ -79,6 +81,7 @@ class Loads:
             self._dtype,
             order.kv_tokens,
             order.state_slots,
+            images=self._images,
             progress=_Progress(order.handle, self._post),
             cancelled=self._cancelled[order.handle].is_set,
         )

@@ -14,6 +14,8 @@ from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.loop import StepLoop
 from engine.core.resident import Resident
 from engine.core.work import Add, Begin, Drop, End
+from engine.doctor import native
+from engine.residency.image_store import ImageStore
 from engine.wire import (
     CancelLoad,
     Channel,
@@ -47,7 +49,12 @@ class Worker:
     """
 
     def __init__(
-        self, control: Channel[Command], device: str, memory_bytes: int, dtype: DType
+        self,
+        control: Channel[Command],
+        device: str,
+        memory_bytes: int,
+        dtype: DType,
+        images: ImageStore,
     ) -> None:
         self._control = control
         self._device, self._memory_bytes = device, memory_bytes
@@ -61,7 +68,7 @@ class Worker:
             on_crash=lambda: os._exit(1),  # the supervisor starts a new one
             on_start=lambda: torch.set_num_threads(self._num_threads),  # kept per thread
         )
-        self._loads = Loads(self._dtype, self._num_threads, self._add, self._post)
+        self._loads = Loads(self._dtype, self._num_threads, images, self._add, self._post)
 
     async def run(self, path: Path) -> None:
         """Listens at `path`, and returns when the gateway's end of the control channel closes."""
@@ -70,6 +77,9 @@ class Worker:
         name = str(self._dtype).removeprefix("torch.")
         self._control.send(WorkerReady(self._device, self._memory_bytes, name))
         log.info("worker_ready", device=self._device, dtype=name, threads=self._num_threads)
+        kernels = native()
+        if kernels.lost:
+            log.warning("native_kernels", found=kernels.value, lost=kernels.lost)
         while (command := await self._control.receive()) is not None:
             self._obey(command)
         server.close()

@@ -34,6 +34,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         choices=("auto", "float32", "bfloat16"),
         help="what is computed and cached in; float32 is exact and slow (default: auto)",
     )
+    parser.add_argument(
+        "--image-cache",
+        metavar="DIR",
+        help="where weights are kept as kernels read them, or 'off' (default: the user's cache)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -59,7 +64,7 @@ def read_settings(args: argparse.Namespace) -> "Settings":
     from gateway.cli.memory import default_budget
     from gateway.config import load_settings
 
-    names = ("models_dir", "host", "port", "memory", "dtype")
+    names = ("models_dir", "host", "port", "memory", "dtype", "image_cache")
     settings = load_settings(args.config, {name: getattr(args, name) for name in names})
     if not settings.models_dir.is_dir():
         raise CommandError(

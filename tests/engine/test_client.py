@@ -15,6 +15,7 @@ from engine.api import (
     EngineError,
     Failure,
     Generation,
+    ImageCache,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -73,8 +74,10 @@ class ScriptedLauncher:
     """Starts scripted processes and remembers them by program name."""
 
     processes: dict[str, list[ScriptedProcess]] = field(default_factory=dict)
+    arguments: dict[str, list[str]] = field(default_factory=dict)
 
     async def launch(self, program: Program) -> ScriptedProcess:
+        self.arguments[program.name] = [*program.arguments]
         ours, theirs = socket.socketpair()
         heard = TextCommand if program.name == "text" else Command
         process = ScriptedProcess(
@@ -120,6 +123,17 @@ async def test_inspect_answers_with_the_card(engine, launcher):
 
     assert asked.path == "a.gguf"
     assert await call == CARD
+
+
+async def test_workers_hear_where_images_are_kept(launcher):
+    """As the operator set it."""
+    images = ImageCache("/somewhere", 1 << 30)
+    engine = LocalEngine([Device("cpu", 1 << 30)], launcher=launcher, images=images)
+    await engine.start()
+    await engine.stop()
+
+    arguments = " ".join(launcher.arguments["cpu"])
+    assert f"--image-cache /somewhere --image-cache-bytes {1 << 30}" in arguments
 
 
 async def test_inspect_raises_what_the_worker_refused(engine, launcher):

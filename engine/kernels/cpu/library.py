@@ -29,6 +29,8 @@ def library() -> ctypes.CDLL:
         raise NativeMissing(f"not built: {error}") from error
     if loaded.rh_version() != VERSION:
         raise NativeMissing(f"{path.name} is of another version: reinstall the package")
+    for name in ("rh_pool_new", "rh_workspace_new", "rh_program_new"):
+        getattr(loaded, name).restype = ctypes.c_void_p
     limit = os.environ.get("ROUNDHOUSE_ISA")
     if limit:
         limit_isa(loaded, limit)

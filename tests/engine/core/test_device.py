@@ -16,19 +16,20 @@ from engine.core.device import compute_dtype, num_threads
         ("fpu avx2 avx512f", torch.float32),
     ],
 )
-def test_auto_is_bfloat16_where_the_cpu_multiplies_it(tmp_path, flags, dtype):
-    """Emulated bfloat16 is slower than float32."""
+def test_auto_is_bfloat16_where_it_is_fast(tmp_path, flags, dtype):
+    """In torch, bfloat16 that the CPU emulates is slower than float32; native kernels have it."""
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
 
-    assert compute_dtype("auto", cpuinfo) == dtype
+    assert compute_dtype("auto", cpuinfo, native=False) == dtype
+    assert compute_dtype("auto", cpuinfo, native=True) == torch.bfloat16
 
 
 def test_a_named_dtype_is_taken_at_its_word(tmp_path):
     """Only auto looks at the machine; where nothing is known it stays exact."""
     assert compute_dtype("bfloat16", tmp_path / "none") == torch.bfloat16
     assert compute_dtype("float32") == torch.float32
-    assert compute_dtype("auto", tmp_path / "none") == torch.float32
+    assert compute_dtype("auto", tmp_path / "none", native=False) == torch.float32
 
 
 def test_hyper_threads_count_once(tmp_path):

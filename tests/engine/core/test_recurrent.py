@@ -144,7 +144,7 @@ def test_what_is_allocated_is_what_was_counted(path, slots):
     """A placement's bytes are those of the loaded model's caches, to the byte."""
     with open_checkpoint(path) as checkpoint:
         (footprint, *_) = describe(checkpoint, torch.bfloat16).footprints
-    _, report = open_resident(path, "dense", torch.bfloat16, 64, slots)
+    _, report = open_resident(path, footprint.form, torch.bfloat16, 64, slots)
 
     assert report.kv_bytes == 64 * footprint.kv_bytes_per_token
     assert report.state_bytes == slots * footprint.state_bytes_per_sequence

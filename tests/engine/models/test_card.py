@@ -10,7 +10,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 def card_of(path, dtype=torch.bfloat16):
     with open_checkpoint(path) as checkpoint:
-        return describe(checkpoint, dtype)
+        return describe(checkpoint, dtype, native=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -56,3 +56,14 @@ def test_tensors_are_not_read(monkeypatch):
     monkeypatch.setattr(Checkpoint, "read", lambda *_: pytest.fail("read a tensor"))
 
     assert card_of(COMMITTED / "gemma3-swa/hf").quantization == "BF16"
+
+
+def test_a_native_program_is_the_only_form():
+    """Tiles are as small as packed rows and faster than anything else."""
+    with open_checkpoint(COMMITTED / "llama-q/llama-q-Q4_K_M.gguf") as checkpoint:
+        (tiled,) = describe(checkpoint, torch.bfloat16, native=True).footprints
+        _, packed = describe(checkpoint, torch.bfloat16, native=False).footprints
+
+    assert tiled.form == "tiled"
+    assert tiled.weights_bytes == pytest.approx(packed.weights_bytes, rel=0.1)
+    assert tiled.kv_bytes_per_token == packed.kv_bytes_per_token

@@ -134,7 +134,7 @@ def test_packed_form_keeps_a_byte_for_each_value(tmp_path, name: str):
     path, _ = quantised(tmp_path, SCHEMES[name])
     with open_checkpoint(path) as checkpoint:
         model = load(checkpoint, "packed", torch.bfloat16, lambda _: None, lambda: False)
-        card = describe(checkpoint, torch.bfloat16)
+        card = describe(checkpoint, torch.bfloat16, native=False)
     values = [parameter.get() for parameter in parameters(model)]
     formats = {value.format for value in values if isinstance(value, Weight)}
 

@@ -11,6 +11,10 @@ enum class Format : int32_t {
   bf16 = 2,
   f16 = 3,
   i64 = 4,
+  // What a matrix is multiplied by, made of float32 rows by `quantise` (see quantise.h).
+  activations_int8 = 8,
+  activations_bf16 = 9,
+  activations_f32 = 10,
   // Matrices in tiles of 16 rows (see tiles.h), by the format that they were stored in.
   tiled_f32 = 16,
   tiled_bf16,
@@ -28,8 +32,7 @@ enum class Format : int32_t {
   tiled_iq4_nl,
   tiled_iq4_xs,
   tiled_mxfp4,
-  tiled_f8_block,
-  tiled_int8,
+  tiled_f8,
 };
 
 }  // namespace rh

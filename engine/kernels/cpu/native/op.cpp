@@ -43,6 +43,7 @@ RH_API void rh_workspace_delete(rh::Workspace* workspace) { delete workspace; }
 RH_API void rh_run_op(int op, rh::Pool* pool, rh::Workspace* workspace, const rh::Layout* layout,
                       rh::Operand* in, int num_in, const rh::Operand* out, const double* settings,
                       int num_settings) {
+  const std::lock_guard<std::mutex> turn(pool->turn());
   workspace->reset();
   rh::op_at(op)({*pool, *workspace, layout, in, num_in, *out, settings, num_settings});
 }

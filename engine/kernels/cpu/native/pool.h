@@ -26,7 +26,10 @@ class Pool {
 
   int num_threads() const { return num_threads_; }
 
-  // Computes chunks 0..num_chunks and returns when all are done. Only one thread may call it at a time.
+  // Held by whoever calls `run`, for all that must not be mixed with another's.
+  std::mutex& turn() { return turn_; }
+
+  // Computes chunks 0..num_chunks and returns when all are done.
   void run(int64_t num_chunks, Work work, void* context);
 
   template <typename F>
@@ -54,6 +57,7 @@ class Pool {
   std::atomic<void*> context_{nullptr};
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
+  std::mutex turn_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> threads_;

@@ -1,0 +1,43 @@
+"""Models whose forward is a native program."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from engine.cache.views import CacheView
+from engine.kernels.batch import ForwardBatch
+from engine.kernels.cpu.calls import shared_threads
+from engine.kernels.cpu.compiler import compile_program
+from engine.kernels.cpu.program import Program
+from engine.kernels.trace import Tape
+from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
+from engine.nn.decoder import CausalLM
+from engine.nn.module import parameters
+
+
+class ProgrammedModel:
+    """A loaded model and the program of its forward, over one set of caches.
+
+    tape: of the same model, from `engine.models.card.tape_of`.
+    """
+
+    def __init__(self, model: CausalLM, tape: Tape, caches: Sequence[CacheView]) -> None:
+        self._model = model  # keeps the weights
+        constants = {parameter.path: parameter.get() for parameter in parameters(model)}
+        for index, cache in enumerate(caches):
+            constants |= {f"cache.{index}.{name}": t for name, t in cache.by_name.items()}
+        self.program: Program = compile_program(
+            tape, constants, shared_threads(), MAX_STEP_ROWS, MAX_LOGIT_ROWS
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return self._model.vocab_size
+
+    @property
+    def length_switch(self) -> int | None:
+        return self._model.length_switch
+
+    def forward(self, batch: ForwardBatch, caches: Sequence[CacheView]) -> Tensor:  # noqa: ARG002
+        """As `CausalLM.forward`, with the caches that it was made for; valid until the next."""
+        return self.program.run(batch)

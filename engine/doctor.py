@@ -1,0 +1,46 @@
+"""`python -m engine.doctor`: what this machine offers the engine, as JSON, and what it lacks."""
+
+import json
+import platform
+import sys
+
+import msgspec
+import torch
+
+from engine.core.device import compute_dtype, num_threads
+from engine.kernels.cpu.library import NativeMissing, isa, library
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at. lost: what is missing because of it, nothing where all is well."""
+
+    name: str
+    value: str
+    lost: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything that is looked at, in the order in which it is worth reading."""
+    return [
+        Finding("python", platform.python_version()),
+        Finding("torch", torch.__version__),
+        Finding("cpu threads", str(num_threads())),
+        native(),
+        Finding("computes in", str(compute_dtype("auto")).removeprefix("torch.")),
+    ]
+
+
+def native() -> Finding:
+    """Whether the native kernels are there, and for which instruction set."""
+    try:
+        library()
+    except NativeMissing as error:
+        lost = "every model runs in plain torch: several times slower, and larger in memory"
+        return Finding("native kernels", str(error), lost)
+    found = isa()
+    slower = "AVX-512 with VNNI is several times faster" if found != "avx512" else ""
+    return Finding("native kernels", found, slower)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps([msgspec.structs.asdict(each) for each in examine()]))

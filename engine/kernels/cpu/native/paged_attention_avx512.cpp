@@ -1,0 +1,9 @@
+#include <immintrin.h>
+
+#include "paged_attention.h"
+
+namespace rh::avx512 {
+#include "vector_math.inc"
+
+#include "paged_attention.inc"
+}  // namespace rh::avx512

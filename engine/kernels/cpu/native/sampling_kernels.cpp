@@ -1,0 +1,8 @@
+#include <cmath>
+#include <cstring>
+
+#include "sampling.h"
+
+namespace rh::portable {
+#include "sampling.inc"
+}  // namespace rh::portable

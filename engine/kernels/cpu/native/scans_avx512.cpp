@@ -1,0 +1,10 @@
+#include <cstring>
+
+#include "scans.h"
+
+namespace rh::avx512 {
+constexpr int kLanes = 16;
+#include "vectors.inc"
+
+#include "scans.inc"
+}  // namespace rh::avx512

@@ -1,0 +1,10 @@
+#include <cstring>
+
+#include "streams.h"
+
+namespace rh::avx512 {
+constexpr int kLanes = 16;
+#include "vectors.inc"
+
+#include "streams.inc"
+}  // namespace rh::avx512

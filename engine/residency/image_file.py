@@ -1,0 +1,73 @@
+"""The file of an image: a header with a table of what follows, then segments.
+
+Magic, version, the table's size and checksum, little-endian; the table, MessagePack; zeros up to a
+multiple of the page size; segments, each at a multiple of 64 bytes.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from engine.residency.checksum import checksum
+from engine.residency.image_plan import VERSION, ImagePlan
+
+_MAGIC = b"RHIMAGE\0"
+_HEAD = struct.Struct("<8sIIQ")
+
+
+class DamagedImage(Exception):
+    """A file is not the image that it should be; the message says where it differs."""
+
+
+class _Table(Struct, frozen=True):
+    plan: ImagePlan
+    checksums: tuple[int, ...]
+
+
+def write_header(descriptor: int, plan: ImagePlan, checksums: Sequence[int]) -> None:
+    """Goes last: a file without it is no image."""
+    table = msgspec.msgpack.encode(_Table(plan, tuple(checksums)))
+    head = _HEAD.pack(_MAGIC, VERSION, len(table), _checksum_of(table))
+    assert len(head) + len(table) <= plan.segments[0].offset, "the header has its room"
+    write_all(descriptor, memoryview(head + table), 0)
+
+
+def read_header(descriptor: int, plan: ImagePlan) -> tuple[int, ...]:
+    """The segments' checksums. Raises `DamagedImage` unless the file holds exactly that plan.
+
+    Nothing that the file says of sizes is relied on: the plan knows them.
+    """
+    size = os.fstat(descriptor).st_size
+    if size != plan.file_bytes:
+        raise DamagedImage(f"has {size} bytes, not {plan.file_bytes}")
+    room = os.pread(descriptor, plan.segments[0].offset, 0)
+    magic, version, table_bytes, expected = _HEAD.unpack_from(room)
+    table = room[_HEAD.size : _HEAD.size + table_bytes]
+    if (magic, version) != (_MAGIC, VERSION) or _checksum_of(table) != expected:
+        raise DamagedImage("its header is damaged")
+    return _decoded(table, plan)
+
+
+def _decoded(table: bytes, plan: ImagePlan) -> tuple[int, ...]:
+    try:
+        decoded = msgspec.msgpack.decode(table, type=_Table)
+    except msgspec.DecodeError as error:
+        raise DamagedImage(f"its table is damaged: {error}") from None
+    if decoded.plan != plan or len(decoded.checksums) != len(plan.segments):
+        raise DamagedImage("its table is of another image")
+    return decoded.checksums
+
+
+def write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    """One pwrite may take less than it was given."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _checksum_of(table: bytes) -> int:
+    return checksum(np.frombuffer(table, np.uint8))

@@ -1,0 +1,78 @@
+"""The bytes of an image's segments, made of a checkpoint in pieces that threads can share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.api import Form
+from engine.checkpoint import Checkpoint
+from engine.kernels.cpu.layouts import ROWS, tiled_bytes, tiled_format
+from engine.kernels.cpu.tiles import pack
+from engine.kernels.weight import Weight
+from engine.models.binding import Binding
+from engine.models.meta import BaseConfig
+from engine.residency.image_plan import DTYPES, Segment
+from engine.residency.loader import materialise, stored_rows
+
+PIECE_BYTES = 2 * 2**20
+"""About so much of a segment: small enough to be in a core's cache when it is written out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of a segment's bytes. rows: what they are made of; start: their place in the segment."""
+
+    segment: int
+    start: int
+    nbytes: int
+    rows: Weight | Tensor
+    format: str
+
+    def write_to(self, room: Tensor) -> Tensor:
+        """The bytes, uint8: in `room`, which holds at least `nbytes` and is aligned, or a view."""
+        if isinstance(self.rows, Tensor):
+            return self.rows.contiguous().view(-1).view(torch.uint8)
+        out, rows = room[: self.nbytes], self.rows
+        if tiled_format(rows.format, rows.dtype) != self.format:
+            rows = Weight.dense(rows.unpack(rows.dtype))
+        pack(self.format, rows, 0, -(-rows.shape[0] // ROWS), out)
+        return out
+
+
+def pieces(
+    checkpoint: Checkpoint, config: BaseConfig, number: int, binding: Binding, segment: Segment
+) -> Iterator[Piece]:
+    """All of a segment's, in order. Reading and changing rows is done here, tiling in the piece."""
+    if not segment.is_tiled:
+        value = materialise(checkpoint, binding, config, "dense", DTYPES[segment.dtype])
+        assert isinstance(value, Tensor), "what is not tiled is no matrix"
+        yield Piece(number, 0, segment.nbytes, value, segment.format)
+        return
+    columns = segment.shape[1]
+    step = max(1, PIECE_BYTES // tiled_bytes(segment.format, ROWS, columns)) * ROWS
+    start = 0
+    for weight in _matrices(checkpoint, config, binding, segment):
+        for first in range(0, weight.shape[0], step):
+            rows = weight.rows(slice(first, first + step))
+            nbytes = tiled_bytes(segment.format, len(rows.data), columns)
+            yield Piece(number, start, nbytes, rows, segment.format)
+            start += nbytes
+
+
+def _matrices(
+    checkpoint: Checkpoint, config: BaseConfig, binding: Binding, segment: Segment
+) -> Iterator[Weight]:
+    """The rows of a parameter, stored or dense, one run of whole tiles after the other."""
+    dtype = DTYPES[segment.dtype]
+    is_whole = all(source.num_rows % ROWS == 0 for source in binding.sources[:-1])
+    if binding.transform is None and is_whole:
+        for source in binding.sources:
+            yield stored_rows(checkpoint, source, segment.shape[1], dtype)
+        return
+    stored = tiled_format(binding.sources[0].tensor.type, dtype)
+    form: Form = "packed" if stored == segment.format else "dense"
+    value = materialise(checkpoint, binding, config, form, dtype)
+    assert isinstance(value, Weight), "a matrix is a weight"
+    yield value
