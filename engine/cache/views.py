@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,9 +61,13 @@ def state_bytes(view: CacheView) -> int:
 def allocate(
     spec: CacheSpec, size: CacheSize, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> CacheView:
-    """An empty cache; all of it is resident from here on."""
+    """An empty cache. On a CPU the system gives its pages, which are zeros, as they are written."""
 
     def zeros(_: str, shape: tuple[int, ...], kept: torch.dtype) -> Tensor:
-        return torch.zeros(shape, dtype=kept, device=device)
+        if torch.device(device).type != "cpu":
+            return torch.zeros(shape, dtype=kept, device=device)
+        # torch would write the zeros, at the price of every page of a cache that may stay empty
+        pages = np.zeros(prod(shape) * kept.itemsize, dtype=np.uint8)
+        return torch.from_numpy(pages).view(kept).view(shape)
 
     return view_of(spec, size, dtype, zeros)

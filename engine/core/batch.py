@@ -1,5 +1,6 @@
 """From a plan to tensors."""
 
+from array import array
 from itertools import accumulate
 
 import torch
@@ -15,14 +16,18 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
     """The plan's rows, chunk after chunk; wanted logits are those of `logit_positions`, in order."""
 
     def tensor(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device)
+        if not values:
+            return torch.empty(0, dtype=torch.int64, device=device)
+        # an array's memory, taken over: ten times as fast as converting a list
+        return torch.frombuffer(array("q", values), dtype=torch.int64).to(device)
 
     chunks = plan.chunks
+    tables = [_blocks(chunk, block_size) for chunk in chunks]
     starts = [0, *accumulate(chunk.num_tokens for chunk in chunks)]
     layout = BatchLayout(
         query_starts=tensor(starts),
         context_lens=tensor([chunk.end for chunk in chunks]),
-        block_tables=_padded([_blocks(chunk, block_size) for chunk in chunks]).to(device),
+        block_tables=tensor(_padded(tables)).view(len(chunks), -1),
         slots=tensor([slot for chunk in chunks for slot in _slots(chunk, block_size)]),
         state_reads=tensor([_slot(chunk.sequence.table.state_read) for chunk in chunks]),
         state_writes=tensor([_slot(chunk.sequence.table.state_write) for chunk in chunks]),
@@ -72,6 +77,7 @@ def _slot(slot: int | None) -> int:
     return _NO_SLOT if slot is None else slot
 
 
-def _padded(rows: list[list[int]]) -> Tensor:
+def _padded(rows: list[list[int]]) -> list[int]:
+    """Rows of one width, one after another."""
     width = max(map(len, rows))
-    return torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.int64)
+    return [block for row in rows for block in row + [0] * (width - len(row))]

@@ -70,7 +70,9 @@ class Runner:
             last = [
                 part[-1:] for chunk, part in zip(plan.chunks, parts, strict=True) if chunk.samples
             ]
-            _sample_into(results, samplers, torch.cat(last))
+            # as a rule these are all rows there are, and a copy of them takes as long as the draw
+            rows = logits if len(last) == len(logits) else torch.cat(last)
+            _sample_into(results, samplers, rows)
         return results
 
 

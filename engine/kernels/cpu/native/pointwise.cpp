@@ -162,7 +162,9 @@ void run_log_decay(const Call& call) {
   const Operand &x = call.in[0], &factor = call.in[1], &bias = call.in[2];
   const int64_t per_head = x.width / factor.width;
   float* factors = call.workspace.shared<float>(static_cast<size_t>(x.width));
-  for (int64_t head = 0; head < factor.width; ++head) std::fill_n(factors + head * per_head, per_head, factor.f32()[head]);
+  for (int64_t head = 0; head < factor.width; ++head) {
+    std::fill_n(factors + head * per_head, per_head, factor.f32()[head]);
+  }
   const PointwiseKernel kernel = kernel_of(Pointwise::log_decay);
   in_rows(call, x.rows, x.width, [&](int64_t row, int64_t end) {
     for (; row < end; ++row) {

@@ -39,12 +39,16 @@ struct Functions {
   PointwiseKernel sigmoid;
 };
 
+Functions functions_of(PointwiseKernel (*kernel)(Pointwise)) {
+  return {kernel(Pointwise::exp), kernel(Pointwise::sigmoid)};
+}
+
 Functions functions() {
 #if defined(__x86_64__)
-  if (isa() == Isa::avx512) return {avx512::pointwise_kernel(Pointwise::exp), avx512::pointwise_kernel(Pointwise::sigmoid)};
-  if (isa() == Isa::avx2) return {avx2::pointwise_kernel(Pointwise::exp), avx2::pointwise_kernel(Pointwise::sigmoid)};
+  if (isa() == Isa::avx512) return functions_of(avx512::pointwise_kernel);
+  if (isa() == Isa::avx2) return functions_of(avx2::pointwise_kernel);
 #endif
-  return {portable::pointwise_kernel(Pointwise::exp), portable::pointwise_kernel(Pointwise::sigmoid)};
+  return functions_of(portable::pointwise_kernel);
 }
 
 // In place; what is -inf becomes 0.

