@@ -16,7 +16,7 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow lint types models bench bench-peer bench-cpu clean
+.PHONY: help run test test-slow sanitize lint types models bench bench-peer bench-cpu clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ test: $(VENV)/.dev models ## install with test tools, run the tests
 
 test-slow: $(VENV)/.dev models ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefined behaviour sanitizers
+	$(INSTALL) -q cmake ninja
+	$(BIN)/cmake -S engine/kernels/cpu/native -B build/sanitize -G Ninja -DROUNDHOUSE_SANITIZE=ON \
+		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja >build/sanitize.log
+	$(BIN)/ninja -C build/sanitize
+	LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q \
+		tests/engine/kernels/cpu tests/engine/sampling tests/engine/models/test_programs.py $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and import-linter
 	$(BIN)/ruff check

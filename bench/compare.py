@@ -144,7 +144,7 @@ def _arguments(description: str, models: str, cases: str) -> argparse.ArgumentPa
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=("ours", "peer"), help="run one side alone")
     parser.add_argument("--dtype", default=Ours.dtype, help="of our engine")
-    parser.add_argument("--form", default=Ours.form, help="of our weights: dense or packed")
+    parser.add_argument("--form", default=Ours.form, help="of our weights: tiled, dense or packed")
     parser.add_argument("--json", type=Path, help="write every round to this file")
     return parser
 

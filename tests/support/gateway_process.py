@@ -1,5 +1,6 @@
 """A real gateway in a process of its own, with real workers and models, on a loopback port."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -60,8 +61,10 @@ def start(models: Path, log: Path, *arguments: str) -> Gateway:
     port = free_port()
     command = [sys.executable, "-m", "gateway", "serve", "--models-dir", str(models)]
     command += ["--port", str(port), *arguments]
+    # images of weights stay with the test
+    environment = os.environ | {"XDG_CACHE_HOME": str(log.parent / "cache")}
     with log.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=sink, stderr=sink)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink)
     gateway = Gateway(process, f"http://127.0.0.1:{port}", log)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:

@@ -18,11 +18,13 @@ class NativeMissing(Exception):
 def library() -> ctypes.CDLL:
     """The library. Raises `NativeMissing` where it was not built, or is of another version.
 
-    $ROUNDHOUSE_NATIVE=0 does without it; $ROUNDHOUSE_ISA limits it to a lesser instruction set.
+    $ROUNDHOUSE_NATIVE names another file, and 0 none; $ROUNDHOUSE_ISA limits it to a lesser
+    instruction set.
     """
-    if os.environ.get("ROUNDHOUSE_NATIVE") == "0":
+    named = os.environ.get("ROUNDHOUSE_NATIVE")
+    if named == "0":
         raise NativeMissing("switched off by ROUNDHOUSE_NATIVE=0")
-    path = Path(__file__).with_name("_native.so")
+    path = Path(named) if named else Path(__file__).with_name("_native.so")
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
