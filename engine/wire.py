@@ -98,7 +98,10 @@ Event = WorkerReady | Inspected | Loading | Loaded | LoadFailed | Evicted | Tick
 
 
 class Start(Struct, frozen=True, tag=True):
-    """Start a sequence. Ids are unique per connection; stop_token_ids hold the model's own too."""
+    """Start a sequence. Ids are unique per connection; stop_token_ids hold the model's own too.
+
+    barred_token_ids: never to be generated.
+    """
 
     sequence: int
     handle: int
@@ -107,6 +110,7 @@ class Start(Struct, frozen=True, tag=True):
     min_tokens: int
     stop_token_ids: list[int]
     sampling: Sampling
+    barred_token_ids: list[int] = []
 
 
 class Stop(Struct, frozen=True, tag=True):

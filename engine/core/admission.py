@@ -29,6 +29,7 @@ def sequence_of(start: Start, owner: Hashable, vocab_size: int) -> Sequence:
         min_tokens=start.min_tokens,
         # a tokenizer may know more tokens than the model can make
         stop_ids=frozenset(id_ for id_ in start.stop_token_ids if 0 <= id_ < vocab_size),
+        never_ids=frozenset(id_ for id_ in start.barred_token_ids if 0 <= id_ < vocab_size),
         owner=owner,
         number=start.sequence,
     )

@@ -14,7 +14,8 @@ class Sequence:
     owner, number: whose it is, and that owner's number for it. seed: its own random stream.
     num_computed: tokens that the cache holds the outcome of; fewer again after a preemption.
     num_scored: prompt tokens whose log-probability has been given out, if they are wanted.
-    num_cached: prompt tokens that were in the cache when it first ran.
+    num_cached: prompt tokens that were in the cache when it first ran. never_ids: tokens that it must
+    not make.
     """
 
     token_ids: list[int]
@@ -23,6 +24,7 @@ class Sequence:
     seed: int = 0
     min_tokens: int = 0
     stop_ids: frozenset[int] = frozenset()
+    never_ids: frozenset[int] = frozenset()
     owner: Hashable = None
     number: int = 0
     num_prompt: int = field(init=False)
@@ -51,7 +53,9 @@ class Sequence:
     @property
     def barred_ids(self) -> frozenset[int]:
         """Tokens that may not be drawn next."""
-        return self.stop_ids if self.num_output < self.min_tokens else frozenset()
+        if self.num_output < self.min_tokens:
+            return self.stop_ids | self.never_ids
+        return self.never_ids
 
     def append(self, token_id: int) -> None:
         """Adds a generated token, which may be the last."""

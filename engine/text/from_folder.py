@@ -9,7 +9,7 @@ import tokenizers
 from engine.api import EngineError
 from engine.checkpoint import SafetensorsCheckpoint
 from engine.text.stops import find_stop_ids
-from engine.text.tokenizer import Specials
+from engine.text.tokenizer import Specials, ids_among
 
 MAX_TOKENIZER_BYTES = 256 * 2**20
 MAX_CONFIG_BYTES = 16 * 2**20
@@ -53,7 +53,8 @@ def read_specials(checkpoint: SafetensorsCheckpoint, backend: tokenizers.Tokeniz
     special = {token.content for token in added if token.special}
     declared = {eos, *declared_ends(checkpoint)}
     stop_ids = find_stop_ids(declared, backend.token_to_id, special)
-    return Specials(bos, eos, prefix, suffix, stop_ids)
+    barred_ids = ids_among(checkpoint.generation_config.get("suppress_tokens"))
+    return Specials(bos, eos, prefix, suffix, stop_ids, barred_ids)
 
 
 def _token_id(backend: tokenizers.Tokenizer, name: object) -> int | None:

@@ -13,7 +13,7 @@ from engine.text.merges import merges_from_scores, merges_from_strings
 from engine.text.pieces import SPACE_MARK
 from engine.text.split import DEFAULT, PRE_TOKENIZERS, PreTokenizer
 from engine.text.stops import find_stop_ids
-from engine.text.tokenizer import Specials
+from engine.text.tokenizer import Specials, ids_among
 from engine.text.vocabulary import Vocabulary
 
 log = structlog.get_logger()
@@ -66,6 +66,7 @@ def specials_of(
         prefix=(bos,) if add_bos and bos is not None else (),
         suffix=(eos,) if metadata.get(f"{_KEY}add_eos_token", False) and eos is not None else (),
         stop_ids=find_stop_ids((eos, token_id("eot"), token_id("eom")), id_of, special),
+        barred_ids=ids_among(metadata.get(f"{_KEY}suppress_tokens")),
     )
 
 

@@ -43,6 +43,7 @@ class Generations:
             min_tokens=generation.min_tokens,
             stop_token_ids=sorted(own.union(generation.stop_token_ids)),
             sampling=generation.sampling,
+            barred_token_ids=sorted(prompt.tokenizer.barred_ids),
         )
 
     def step(self, outputs: list[Output]) -> tuple[StreamDeltas, list[int]]:

@@ -7,7 +7,7 @@ class Specials:
     """What a checkpoint says of its special tokens.
 
     prefix, suffix: ids put round a text that stands at the start of a sequence (BOS, EOS).
-    stop_ids: tokens that end a generation.
+    stop_ids: tokens that end a generation. barred_ids: tokens that must never be generated.
     """
 
     bos_id: int | None = None
@@ -15,6 +15,16 @@ class Specials:
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     stop_ids: frozenset[int] = frozenset()
+    barred_ids: frozenset[int] = frozenset()
+
+
+def ids_among(values: object) -> frozenset[int]:
+    """The token ids of a list in a file, whatever else may be there."""
+    return (
+        frozenset(v for v in values if isinstance(v, int))
+        if isinstance(values, list)
+        else frozenset()
+    )
 
 
 class Tokenizer(ABC):
@@ -82,6 +92,10 @@ class Tokenizer(ABC):
     @property
     def stop_ids(self) -> frozenset[int]:
         return self._specials.stop_ids
+
+    @property
+    def barred_ids(self) -> frozenset[int]:
+        return self._specials.barred_ids
 
     @property
     def bos_token(self) -> str:

@@ -69,6 +69,12 @@ def test_what_surrounds_a_text_is_what_the_file_says(changes, expected):
     assert texts(build(metadata(**changes)), "a", add_bos=True) == expected
 
 
+def test_tokens_to_suppress_are_barred():
+    """Embedding rows that were never trained would win otherwise (MiniMax)."""
+    assert build(metadata(suppress_tokens=[3, 5])).barred_ids == {3, 5}
+    assert build(metadata()).barred_ids == frozenset()
+
+
 def test_an_unknown_pre_tokenizer_is_warned_about():
     """A name that we do not know falls back to the default, with one warning."""
     with capture_logs() as logs:
