@@ -16,10 +16,10 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow sanitize lint types models bench bench-peer bench-cpu clean
+.PHONY: help run test test-slow sanitize lint types models bench bench-peer bench-cpu bench-check clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PORT=8081               where 'make run' listens (8080)"
 	@echo "  ARGS='--memory 2GiB'    more arguments for roundhouse serve, pytest or the benchmarks"
@@ -65,6 +65,9 @@ bench-peer: $(VENV)/.dev ## build llama.cpp, to compare with (ten minutes)
 
 bench-cpu: $(VENV)/.dev models ## measure our engine against llama.cpp (docs/performance.md)
 	MODELS=$(MODELS) $(BIN)/python bench/cpu.py $(ARGS)
+
+bench-check: $(VENV)/.dev models ## measure what the baseline has, and fail where we are slower
+	MODELS=$(MODELS) $(BIN)/python bench/check.py $(ARGS)
 
 clean: ## remove .venv and caches; models stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
