@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from engine.checkpoint import Checkpoint, open_checkpoint
+from engine.kernels.cpu.library import is_available
 from engine.models.card import describe
 from tests.engine.fixture_models import COMMITTED, Variant, variants
 
@@ -58,6 +59,7 @@ def test_tensors_are_not_read(monkeypatch):
     assert card_of(COMMITTED / "gemma3-swa/hf").quantization == "BF16"
 
 
+@pytest.mark.skipif(not is_available(), reason="the native library is not built")
 def test_a_native_program_is_the_only_form():
     """Tiles are as small as packed rows and faster than anything else."""
     with open_checkpoint(COMMITTED / "llama-q/llama-q-Q4_K_M.gguf") as checkpoint:
