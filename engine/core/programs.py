@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import structlog
 from torch import Tensor
 
 from engine.cache.views import CacheView
@@ -13,6 +14,8 @@ from engine.kernels.trace import Tape
 from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
 from engine.nn.decoder import CausalLM
 from engine.nn.module import parameters
+
+log = structlog.get_logger()
 
 
 class ProgrammedModel:
@@ -29,6 +32,8 @@ class ProgrammedModel:
         self.program: Program = compile_program(
             tape, constants, shared_threads(), MAX_STEP_ROWS, MAX_LOGIT_ROWS
         )
+        if self.program.fallbacks:
+            log.warning("ops_run_in_torch", ops=dict(self.program.fallbacks))
 
     @property
     def vocab_size(self) -> int:

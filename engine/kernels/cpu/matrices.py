@@ -3,33 +3,16 @@
 Importing this registers them, also where there is no native library: then no weight is tiled.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
-from threading import Lock
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from engine.kernels.cpu.calls import Threads, run
+from engine.kernels.cpu.calls import run, shared_threads
 from engine.kernels.cpu.layouts import NUMBERS
 from engine.kernels.cpu.tiles import untile
 from engine.kernels.registry import Kernel, register
 from engine.kernels.weight import TILED, Weight
-
-_lock = Lock()
-
-
-@cache
-def _all_threads() -> Threads:
-    return Threads(torch.get_num_threads())
-
-
-@contextmanager
-def _threads() -> Iterator[Threads]:
-    """As many as torch has; they serve one op at a time."""
-    with _lock:
-        yield _all_threads()
 
 
 def _run(
@@ -40,8 +23,7 @@ def _run(
 ) -> Tensor:
     """The result of a native operation, float32."""
     result = torch.empty(shape)
-    with _threads() as threads:
-        run(threads, name, inputs, result.flatten(1), settings)
+    run(shared_threads(), name, inputs, result.flatten(1), settings)
     return result
 
 
