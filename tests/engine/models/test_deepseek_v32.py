@@ -8,11 +8,13 @@ from transformers import DeepseekV32Config, DeepseekV32ForCausalLM
 
 from engine.cache.spec import IndexedLatent
 from engine.checkpoint import CheckpointError, open_checkpoint
+from engine.kernels.cpu.library import is_available
 from engine.models.blueprint import blueprint
 from engine.models.deepseek_v32 import NAMES
 from engine.nn.recording import record
 from tests.engine.batches import Sequences, logprobs_of
 from tests.engine.latent_models import save_random, write_gguf
+from tests.engine.programmed import Programmed
 
 TOP_K, NUM_TOKENS, VOCAB, RANK = 8, 40, 97, 32
 CONFIG = {
@@ -71,6 +73,16 @@ def test_log_probs_equal_transformers_beyond_index_topk(folder, tokens, expected
     """Of 40 tokens a row sees 8, and those are the ones that transformers picks."""
     found = logprobs_of(load_model(folder, "dense", torch.float32), tokens)
 
+    assert (found - expected).abs().max() <= 1e-3
+
+
+@pytest.mark.skipif(not is_available(), reason="the native library is not built")
+def test_its_program_asks_torch_for_the_choice_of_tokens(folder, tokens, expected):
+    """The one op that no native operation does runs in torch, and the rest of the step natively."""
+    model = Programmed(folder, "dense", torch.float32)
+    found = logprobs_of(model, tokens)
+
+    assert set(model.fallbacks) == {"choose_tokens"}
     assert (found - expected).abs().max() <= 1e-3
 
 
