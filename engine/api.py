@@ -106,11 +106,23 @@ class ImageCache(Struct, frozen=True):
     max_bytes: int | None = None
 
 
+class HostMemory(Struct, frozen=True):
+    """Bytes of host memory for what is not in use. None leaves it to the engine.
+
+    warm_bytes: for weights of evicted models, so that they come back without a disk.
+    parked_bytes: for the caches of evicted and paused models.
+    """
+
+    warm_bytes: int | None = None
+    parked_bytes: int | None = None
+
+
 class LoadOrder(Struct, frozen=True):
     """Make a checkpoint ready on a device.
 
     `handle` is never reused: whoever still holds one from before an eviction gets `stale_handle`.
     kv_tokens, state_slots: what the cache has room for; a model ignores what it keeps nothing of.
+    resumes: the handle is of a paused model, whose sequences go on; all else is as in its first order.
     """
 
     handle: int
@@ -119,15 +131,30 @@ class LoadOrder(Struct, frozen=True):
     form: Form
     kv_tokens: int
     state_slots: int = 0
+    resumes: bool = False
+
+
+Tier = Literal["built", "disk", "warm"]
+"""Where a load found the weights: in the checkpoint alone, in an image on disk, in host memory."""
 
 
 class LoadReport(Struct, frozen=True):
-    """What a finished load really took."""
+    """What a finished load really took.
+
+    phases: seconds of `seconds`, by what they were spent on.
+    """
 
     weights_bytes: int
     kv_bytes: int
     seconds: float
     state_bytes: int = 0
+    workspace_bytes: int = 0
+    tier: Tier = "disk"
+    phases: dict[str, float] = {}
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_bytes + self.state_bytes + self.workspace_bytes
 
 
 # --- requests -----------------------------------------------------------------------------------
@@ -263,11 +290,28 @@ class Delta(Struct, frozen=True):
     failure: Failure | None = None
 
 
+class DeviceStats(Struct, frozen=True):
+    """What a worker counts, since it started or now.
+
+    warm_*, parked_*: what `HostMemory` is used for now. prompt_tokens: of all prompts that began;
+    cached_tokens: those of them that a prefix cache had.
+    """
+
+    steps: int = 0
+    warm_models: int = 0
+    warm_bytes: int = 0
+    parked_models: int = 0
+    parked_bytes: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
 class EngineStatus(Struct, frozen=True):
-    """Whether the processes are alive; `seconds_since_tick` by worker, for readiness."""
+    """Whether the processes are alive: seconds since the last sign of life, by worker."""
 
     text_alive: bool
     workers: dict[str, float] = field(default_factory=dict)
+    stats: dict[str, DeviceStats] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -287,7 +331,14 @@ class Engine(Protocol):
         """Loads beside what is running. Cancelling waits until the memory is free again."""
 
     async def evict(self, device: str, handle: int) -> None:
-        """Drops a model that has no sequences; returns when its memory is free."""
+        """Drops a model that has no sequences, or is paused; returns when its memory is free."""
+
+    async def pause(self, device: str, handle: int) -> None:
+        """Takes a model's weights away between two tokens; returns when their memory is free.
+
+        Its sequences stay, with what the host's memory can keep of their caches, and may still be
+        started and cancelled. An order that `resumes` the handle lets them go on, none the wiser.
+        """
 
     async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
         """Renders and tokenizes. Needs no device, so bad requests cost no swap."""

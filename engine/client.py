@@ -12,6 +12,7 @@ from engine.api import (
     EngineError,
     EngineStatus,
     Failure,
+    HostMemory,
     ImageCache,
     LoadOrder,
     LoadReport,
@@ -24,7 +25,18 @@ from engine.api import (
 from engine.launcher import Launcher, LocalLauncher
 from engine.links import DType, TextLink, WorkerLink
 from engine.run_folder import make_run_folder
-from engine.wire import Attach, Cancel, CancelLoad, Discard, Evict, Generate, Inspect, Load, Prepare
+from engine.wire import (
+    Attach,
+    Cancel,
+    CancelLoad,
+    Discard,
+    Evict,
+    Generate,
+    Inspect,
+    Load,
+    Pause,
+    Prepare,
+)
 
 START_SECONDS = 120.0
 
@@ -38,6 +50,7 @@ class LocalEngine:
         dtype: DType = "auto",
         launcher: Launcher | None = None,
         images: ImageCache | None = None,
+        host: HostMemory | None = None,
     ) -> None:
         self._devices = tuple(devices)
         self._numbers = itertools.count(1)
@@ -51,7 +64,8 @@ class LocalEngine:
                 self._folder / f"worker-{number}.sock",
                 dtype,
                 launcher,
-                images or ImageCache(),
+                images=images or ImageCache(),
+                host=host or HostMemory(),
             )
             for number, device in enumerate(self._devices)
         }
@@ -94,6 +108,7 @@ class LocalEngine:
                 for name, worker in self._workers.items()
                 if worker.ready.is_set()
             },
+            stats={name: worker.stats for name, worker in self._workers.items()},
         )
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
@@ -135,6 +150,11 @@ class LocalEngine:
         worker = self._workers[device]
         worker.send(Evict(handle))
         await worker.evictions.open(handle)
+
+    async def pause(self, device: str, handle: int) -> None:
+        worker = self._workers[device]
+        worker.send(Pause(handle))
+        await worker.pauses.open(handle)
 
     async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
         await self._text.ready.wait()

@@ -8,7 +8,17 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from engine.api import Delta, Device, Failure, ImageCache, LoadReport, ModelCard, Prepared
+from engine.api import (
+    Delta,
+    Device,
+    DeviceStats,
+    Failure,
+    HostMemory,
+    ImageCache,
+    LoadReport,
+    ModelCard,
+    Prepared,
+)
 from engine.launcher import Launcher, Program, Supervisor
 from engine.wire import (
     Deltas,
@@ -18,6 +28,7 @@ from engine.wire import (
     Loaded,
     LoadFailed,
     Loading,
+    Paused,
     PrepareDone,
     TextEvent,
     TextReady,
@@ -107,13 +118,17 @@ class WorkerLink(Link[Event]):
         socket: Path,
         dtype: DType,
         launcher: Launcher,
+        *,
         images: ImageCache,
+        host: HostMemory,
     ) -> None:
         arguments = ["--socket", str(socket), "--device", device.name]
         arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype]
         arguments += ["--image-cache", images.folder]
         if images.max_bytes is not None:
             arguments += ["--image-cache-bytes", str(images.max_bytes)]
+        for name, value in (("warm", host.warm_bytes), ("parked", host.parked_bytes)):
+            arguments += [] if value is None else [f"--{name}-bytes", str(value)]
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
         program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
         super().__init__(launcher, program, lost)
@@ -123,6 +138,8 @@ class WorkerLink(Link[Event]):
         self.inspections: Calls[int, ModelCard] = Calls()
         self.loads: Calls[int, LoadReport] = Calls()
         self.evictions: Calls[int, bool] = Calls()
+        self.pauses: Calls[int, bool] = Calls()
+        self.stats = DeviceStats()
         self.progress: dict[int, Callable[[float], None]] = {}
         self.when_ready: Callable[[WorkerLink], None] = lambda _: None
         self.when_lost: list[Callable[[str], None]] = []
@@ -144,8 +161,11 @@ class WorkerLink(Link[Event]):
                 self.loads.refuse(event.handle, event.failure)
             case Evicted():
                 self.evictions.answer(event.handle, True)
+            case Paused():
+                self.pauses.answer(event.handle, True)
             case Tick():
                 self.last_tick = time.monotonic()
+                self.stats = event.stats
 
     async def on_lost(self) -> None:
         await super().on_lost()
@@ -154,6 +174,8 @@ class WorkerLink(Link[Event]):
         self.inspections.fail_all(self.lost)
         self.loads.fail_all(self.lost)
         self.evictions.fail_all(self.lost)
+        self.pauses.fail_all(self.lost)
+        self.stats = DeviceStats()
 
 
 class TextLink(Link[TextEvent]):

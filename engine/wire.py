@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from engine.api import (
     Delta,
+    DeviceStats,
     Failure,
     LoadOrder,
     LoadReport,
@@ -48,7 +49,13 @@ class Evict(Struct, frozen=True, tag=True):
     handle: int
 
 
-Command = Inspect | Load | CancelLoad | Evict
+class Pause(Struct, frozen=True, tag=True):
+    """Let go of a model's weights after the step it is in, but not of its sequences."""
+
+    handle: int
+
+
+Command = Inspect | Load | CancelLoad | Evict | Pause
 
 
 class WorkerReady(Struct, frozen=True, tag=True):
@@ -86,13 +93,17 @@ class Evicted(Struct, frozen=True, tag=True):
     handle: int
 
 
+class Paused(Struct, frozen=True, tag=True):
+    handle: int
+
+
 class Tick(Struct, frozen=True, tag=True):
     """Sign of life from the step loop itself, at least once a second."""
 
-    steps: int
+    stats: DeviceStats
 
 
-Event = WorkerReady | Inspected | Loading | Loaded | LoadFailed | Evicted | Tick
+Event = WorkerReady | Inspected | Loading | Loaded | LoadFailed | Evicted | Paused | Tick
 
 # --- text and worker ----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """`python -m engine.worker --control-fd N --socket PATH --device NAME --memory BYTES --dtype D`.
 
 --image-cache FOLDER|auto|off, --image-cache-bytes BYTES: where images of weights are kept.
+--warm-bytes BYTES, --parked-bytes BYTES: as in `engine.api.HostMemory`.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -21,6 +22,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--image-cache", default="off")
     parser.add_argument("--image-cache-bytes", type=int)
+    parser.add_argument("--warm-bytes", type=int)
+    parser.add_argument("--parked-bytes", type=int)
     return parser.parse_args()
 
 

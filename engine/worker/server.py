@@ -10,6 +10,7 @@ from typing import Any, cast
 import structlog
 import torch
 
+from engine.api import DeviceStats
 from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.loop import StepLoop
 from engine.core.resident import Resident
@@ -64,7 +65,7 @@ class Worker:
         self._inspector = Inspector(dtype)
         self._steps = StepLoop(
             reply=self,
-            on_tick=lambda steps: self._post(Tick(steps)),
+            on_tick=lambda steps: self._post(Tick(DeviceStats(steps))),
             on_crash=lambda: os._exit(1),  # the supervisor starts a new one
             on_start=lambda: torch.set_num_threads(self._num_threads),  # kept per thread
         )

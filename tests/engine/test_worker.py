@@ -344,7 +344,7 @@ async def test_it_ticks_while_idle(worker):
     """The step loop says that it lives."""
     first, second = await worker.heard(Tick), await worker.heard(Tick)
 
-    assert second.steps >= first.steps
+    assert second.stats.steps >= first.stats.steps
 
 
 async def test_the_end_of_the_control_channel_ends_it(launch, reference, connect):
