@@ -103,6 +103,23 @@ class ModelTooLarge(GatewayError):
     heals = False
 
 
+class PinnedModelsInTheWay(GatewayError):
+    """The model would fit, but for models that are pinned; only unpinning one helps."""
+
+    status = 503
+    type = "server_error"
+    code = "only_pinned_models_left"
+    heals = False
+
+
+class ModelUnloaded(GatewayError):
+    """Somebody had the model unloaded by force while the request waited for it or used it."""
+
+    status = 503
+    type = "server_error"
+    code = "model_evicted"
+
+
 class QueueFull(GatewayError):
     status = 429
     type = "rate_limit_error"

@@ -1,13 +1,21 @@
 """What the policy tells its shell to do."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from engine.api import ErrorCode, Form
+
+EvictReason = Literal["room", "expired", "asked", "abandoned", "failed", "correction"]
+"""To make room; its keep-alive is over; somebody asked; nobody wants what was paused; it could not
+come back from a pause; a load took more than was planned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load a model. Answer with `loaded` or `failed`."""
+    """Load a model. Answer with `loaded` or `failed`.
+
+    resumes: it is paused and comes back, under its old handle.
+    """
 
     handle: int
     model: str
@@ -16,6 +24,7 @@ class Load:
     kv_tokens: int
     bytes: int
     state_slots: int = 0
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +54,24 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Take a busy model's weights away between two tokens. Answer with `paused`."""
+
+    handle: int
+    model: str
+    device: str
+    makes_room_for: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evict:
     """Drop a model that has no leases. Answer with `evicted`."""
 
     handle: int
     model: str
     device: str
-    makes_room_for: str
+    makes_room_for: str = ""
+    reason: EvictReason = "room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +98,21 @@ class CannotFit:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlyPinnedLeft:
+    """It would fit, but for models that are pinned. `available`: bytes beside those."""
+
+    needed: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class WaitedTooLong:
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """Somebody had the model unloaded by force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +124,7 @@ class CannotLoad:
     retry_seconds: float
 
 
-Refusal = QueueIsFull | CannotFit | WaitedTooLong | CannotLoad
+Refusal = QueueIsFull | CannotFit | OnlyPinnedLeft | WaitedTooLong | Unloaded | CannotLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +134,14 @@ class Reject:
     reason: Refusal
 
 
-Action = Load | CancelLoad | Close | Reopen | Evict | Grant | Reject
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """End the requests that use a model. Each is still to be `released`."""
+
+    handle: int
+    model: str
+    requests: tuple[int, ...]
+    reason: Refusal
+
+
+Action = Load | CancelLoad | Close | Reopen | Pause | Evict | Grant | Reject | Revoke

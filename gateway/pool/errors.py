@@ -3,7 +3,15 @@
 import math
 
 from engine.api import ErrorCode
-from gateway.pool.actions import CannotFit, CannotLoad, QueueIsFull, Refusal, WaitedTooLong
+from gateway.pool.actions import (
+    CannotFit,
+    CannotLoad,
+    OnlyPinnedLeft,
+    QueueIsFull,
+    Refusal,
+    Unloaded,
+    WaitedTooLong,
+)
 
 MAX_RETRY_AFTER_SECONDS = 120
 
@@ -24,6 +32,25 @@ class TooLargeForDevice(PoolError):  # a fact, as in gateway.errors
         super().__init__(f"model {model!r} needs {needed} bytes, {available} are available")
         self.needed = needed
         self.available = available
+
+
+class PinnedModelsInTheWay(PoolError):  # a fact, as in gateway.errors
+    """The model would fit, but for models that are pinned."""
+
+    def __init__(self, model: str, needed: int, available: int) -> None:
+        message = (
+            f"model {model!r} needs {needed} bytes, {available} are not taken by pinned models"
+        )
+        super().__init__(message)
+        self.needed = needed
+        self.available = available
+
+
+class ModelUnloaded(PoolError):  # a fact, as in gateway.errors
+    """Somebody had the model unloaded by force while the request waited for it or used it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"model {model!r} was unloaded", retry_after_seconds=1)
 
 
 class QueueFull(PoolError):  # a fact, as in gateway.errors
@@ -64,6 +91,10 @@ def error_of(model: str, refusal: Refusal) -> PoolError:
             return QueueFull(model, waiting, limit)
         case CannotFit(needed, available):
             return TooLargeForDevice(model, needed, available)
+        case OnlyPinnedLeft(needed, available):
+            return PinnedModelsInTheWay(model, needed, available)
+        case Unloaded():
+            return ModelUnloaded(model)
         case WaitedTooLong(seconds):
             return WaitExceeded(model, seconds)
         case CannotLoad(code, message, retry_seconds):

@@ -83,6 +83,16 @@ def fit(card: ModelCard, devices: Sequence[Device], max_context: int | None) -> 
     return Fit(best, tuple(name for name, p in plans.items() if p == best))
 
 
+def fit_on(
+    card: ModelCard, devices: Sequence[Device], max_context: int | None, names: Sequence[str]
+) -> Fit | TooLarge:
+    """As `fit`, on the devices of these names alone; of no names, on any."""
+    allowed = [device for device in devices if not names or device.name in names]
+    if not allowed:  # none of them is here
+        return fit(card, [Device(names[0], 0)], max_context)
+    return fit(card, allowed, max_context)
+
+
 def _whole_blocks(tokens: int) -> int:
     return max(BLOCK_TOKENS, tokens // BLOCK_TOKENS * BLOCK_TOKENS)
 

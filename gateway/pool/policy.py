@@ -4,280 +4,208 @@
 longer known changes nothing: its worker was lost, or it was answered before.
 """
 
-from collections.abc import Iterable, Sequence
+import math
 
-from engine.api import Device, ErrorCode, ModelCard
-from gateway.pool.actions import (
-    Action,
-    CancelLoad,
-    CannotFit,
-    Close,
-    Evict,
-    Grant,
-    Load,
-    QueueIsFull,
-    Refusal,
-    Reject,
-    Reopen,
-    WaitedTooLong,
-)
-from gateway.pool.ledger import Ledger
-from gateway.pool.limits import PoolLimits
-from gateway.pool.placement import TooLarge, fit
-from gateway.pool.room import Claim, Space, claim_room
-from gateway.pool.state import Model, Phase, Resident, Waiter
+from engine.api import ErrorCode, ModelCard
+from gateway.pool.actions import Action, CannotFit, Unloaded
+from gateway.pool.placement import Fit, TooLarge, fit_on
+from gateway.pool.plan import Plan, plan_of
+from gateway.pool.settling import Settling
+from gateway.pool.state import Model, Phase, Resident
+from gateway.pool.terms import DEFAULT_TERMS, Terms, keep_alive_of
+from gateway.pool.wishes import Wish
 
 
-class Policy:
-    """Which models are resident, and who may use them. Every event ends in one `_settle`."""
+class Policy(Settling):
+    """Which models are resident, and who may use them. Every event ends in one `settle`."""
 
-    def __init__(self, devices: Sequence[Device], limits: PoolLimits) -> None:
-        self.models: dict[str, Model] = {}
-        self.residents: dict[int, Resident] = {}
-        self.ledger = Ledger(devices)
-        self._devices = devices
-        self._limits = limits
-        self._down: set[str] = set()
-        self._leases: dict[int, Resident] = {}
-        self._waiting: dict[int, Model] = {}
-        self._last_handle = 0
-        self._actions: list[Action] = []
+    # --- requests -------------------------------------------------------------------------------
 
-    # --- events ---------------------------------------------------------------------------------
+    def requested(
+        self,
+        request: int,
+        key: str,
+        card: ModelCard,
+        now: float,
+        *,
+        name: str | None = None,
+        terms: Terms = DEFAULT_TERMS,
+        keep_alive: float | None = None,
+        priority: int = 0,
+    ) -> list[Action]:
+        """Ends in `Grant` or `Reject`, unless it is cancelled first. Request numbers are unique.
 
-    def requested(self, request: int, key: str, card: ModelCard, now: float) -> list[Action]:
-        """Ends in `Grant` or `Reject`, unless it is cancelled first. Request numbers are unique."""
-        found = fit(card, self._devices, self._limits.max_context)
+        name: the id by which groups know the model. keep_alive: seconds as Ollama means them, from
+        now on; None leaves it as it is. priority: beside that of the terms.
+        """
+        found = fit_on(card, self.devices, self.limits.max_context, terms.devices)
         if isinstance(found, TooLarge):
-            self._reject(request, key, CannotFit(found.needed, found.available))
-            return self._settle(now)
-        model = self.models.setdefault(key, Model(key, found))
-        if model.resident is None:
-            model.fit = found  # the file may have been replaced since
-        refusal = self._refusal(model, now)
-        if refusal is not None:
-            self._reject(request, key, refusal)
-        else:
-            model.waiters[request] = Waiter(request, now)
-            self._waiting[request] = model
-        return self._settle(now)
+            self.requests.reject(request, key, CannotFit(found.needed, found.available))
+            return self.settle(now)
+        model = self._known(key, found, name, terms)
+        if keep_alive is not None:
+            model.keep_alive_seconds = keep_alive_of(keep_alive)
+        self.requests.admit(request, model, priority, now)
+        return self.settle(now)
 
     def cancelled(self, request: int, now: float) -> list[Action]:
         """The request left, whether it was still waiting or had been granted meanwhile."""
-        model = self._waiting.pop(request, None)
-        if model is not None:
-            del model.waiters[request]
         return self.released(request, now)
 
     def released(self, request: int, now: float) -> list[Action]:
-        resident = self._leases.pop(request, None)
-        if resident is not None:
-            resident.leases.remove(request)
-            resident.last_used = now
+        resident = self.requests.leave(request, now)
+        if resident is not None and not resident.is_void:
             self.models[resident.model].trouble.served()
-        return self._settle(now)
+        return self.settle(now)
 
-    def loaded(self, handle: int, now: float) -> list[Action]:
+    # --- what administrators say ----------------------------------------------------------------
+
+    def pinned(self, key: str, is_pinned: bool, now: float) -> list[Action]:
+        """A pin set while a paused model needs the room counts once that has had it."""
+        self.pins[key] = is_pinned
+        if (model := self.models.get(key)) is not None:
+            model.terms = self._with_pin(key, model.terms)
+        return self.settle(now)
+
+    def unload_requested(self, key: str, force: bool, now: float) -> list[Action]:
+        """The model goes once nobody uses it; who asks for it meanwhile has it loaded anew.
+
+        force: its requests are ended, and those that wait for it refused.
+        """
+        model = self.models.get(key)
+        if model is None:
+            return self.settle(now)
+        resident = model.resident
+        if resident is not None and resident.phase is not Phase.EVICTING:
+            resident.farewell = "asked"
+            if force:
+                self.requests.revoke(resident, Unloaded())
+        if force:
+            self.requests.reject_waiters(model, Unloaded())
+        return self.settle(now)
+
+    # --- what the engine says -------------------------------------------------------------------
+
+    def loaded(
+        self, handle: int, now: float, used_bytes: int | None = None, seconds: float | None = None
+    ) -> list[Action]:
+        """used_bytes: what it took in truth. seconds: of the load alone, if not since its order."""
         resident = self.residents.get(handle)
         if resident is not None:
             assert resident.phase in {Phase.LOADING, Phase.CANCELLING}, resident
-            resident.phase = Phase.READY
-            resident.last_used = now
-            self.models[resident.model].trouble.loaded()
-        return self._settle(now)
+            model = self.models[resident.model]
+            model.num_loads += 1
+            model.load_seconds = now - resident.swap_since if seconds is None else seconds
+            if used_bytes is not None:
+                model.excess_bytes = used_bytes - resident.placement.bytes
+            model.trouble.loaded()
+            self.book.loaded(resident, used_bytes, now)
+        return self.settle(now)
 
     def failed(self, handle: int, code: ErrorCode, message: str, now: float) -> list[Action]:
-        """A load ended without a model, as asked or not; its memory is free again."""
+        """A load ended without a model, as asked or not; its memory is free again.
+
+        A paused model that cannot come back loses its requests.
+        """
+        resident = self.residents.get(handle)
+        if resident is None:
+            return self.settle(now)
+        assert resident.phase in {Phase.LOADING, Phase.CANCELLING}, resident
+        was_wanted = resident.phase is Phase.LOADING
+        if resident.paused_at is None:
+            self.book.drop(resident)
+        else:
+            self.book.unloaded(resident)
+        if was_wanted:
+            model = self.models[resident.model]
+            refusal = model.trouble.failed(code, message, self.limits, now)
+            self.requests.reject_waiters(model, refusal)
+            self.requests.revoke(resident, refusal)
+            resident.farewell = "failed"
+        return self.settle(now)
+
+    def paused(self, handle: int, now: float) -> list[Action]:
+        """The bytes of a busy model are free, and its sequences are kept."""
         resident = self.residents.get(handle)
         if resident is not None:
-            assert resident.phase in {Phase.LOADING, Phase.CANCELLING}, resident
-            self._drop(resident)
-            if resident.phase is Phase.LOADING:  # else nobody waited for this very load
-                model = self.models[resident.model]
-                refusal = model.trouble.failed(code, message, self._limits, now)
-                self._reject_waiters(model, list(model.waiters.values()), refusal)
-        return self._settle(now)
+            assert resident.phase is Phase.PAUSING, resident
+            self.book.unloaded(resident)
+        return self.settle(now)
 
     def evicted(self, handle: int, now: float) -> list[Action]:
         resident = self.residents.get(handle)
         if resident is not None:
             assert resident.phase is Phase.EVICTING, resident
-            self._drop(resident)
-        return self._settle(now)
+            self.book.drop(resident)
+        return self.settle(now)
 
     def worker_lost(self, device: str, now: float) -> list[Action]:
         """All that was on the device is gone and its leases are void. Waiters go on waiting."""
-        self._down.add(device)
+        self.down.add(device)
         for resident in [r for r in self.residents.values() if r.device == device]:
-            self._drop(resident)
-            for request in resident.leases:
-                del self._leases[request]
-            if resident.leases or resident.phase is Phase.LOADING:
+            self.book.drop(resident)
+            self.requests.void(resident)
+            if _was_running(resident):
                 model = self.models[resident.model]
-                refusal = model.trouble.crashed(device, self._limits, now)
+                refusal = model.trouble.crashed(device, self.limits, now)
                 if refusal is not None:
-                    self._reject_waiters(model, list(model.waiters.values()), refusal)
-        return self._settle(now)
+                    self.requests.reject_waiters(model, refusal)
+        return self.settle(now)
 
     def device_ready(self, device: str, now: float) -> list[Action]:
         """The worker of a lost device is back, empty."""
-        self._down.discard(device)
-        return self._settle(now)
+        self.down.discard(device)
+        return self.settle(now)
+
+    # --- time -----------------------------------------------------------------------------------
 
     def ticked(self, now: float) -> list[Action]:
-        return self._settle(now)
+        return self.settle(now)
 
     def next_deadline(self, now: float) -> float | None:
         """When time alone changes something: call `ticked` then."""
-        deadlines = [d for model in self.models.values() for d in self._deadlines(model) if d > now]
-        return min(deadlines, default=None)
+        return min((d for d in self.deadlines() if now < d < math.inf), default=None)
 
-    # --- settling -------------------------------------------------------------------------------
+    # --- questions ------------------------------------------------------------------------------
 
-    def _settle(self, now: float) -> list[Action]:
-        self._expire(now)
-        self._cancel_unwanted_loads()
-        self._grant(now)  # before room is made, so that every load serves who waited for it
-        claims = self._claim(now)
-        for claim in claims:
-            self._pursue(claim, now)
-        self._reopen({victim for claim in claims for victim in claim.victims})
-        self._grant(now)
-        actions, self._actions = self._actions, []
-        return actions
+    def plan(
+        self,
+        key: str,
+        card: ModelCard,
+        now: float,
+        *,
+        name: str | None = None,
+        terms: Terms = DEFAULT_TERMS,
+    ) -> Plan:
+        """What a request would bring about now. Changes nothing."""
+        found = fit_on(card, self.devices, self.limits.max_context, terms.devices)
+        known = self.models.get(key)
+        if isinstance(found, TooLarge):
+            return Plan(key, refusal=CannotFit(found.needed, found.available))
+        if known is not None and known.resident is not None:
+            found = known.fit
+        asked = Model(key, found, name or key, self._with_pin(key, terms))
+        if known is not None:
+            asked.excess_bytes, asked.load_seconds = known.excess_bytes, known.load_seconds
+        wish = Wish(asked, now, (now, True, 0), found.devices, asked.planned_bytes)
+        claims = self.claims(now)
+        return plan_of(wish, known, claims, models=self.models, timing=self.timing, now=now)
 
-    def _expire(self, now: float) -> None:
-        limit = self._limits.wait_timeout_seconds
-        for model in self._models_with_waiters():
-            overdue = [w for w in model.waiters.values() if w.since + limit <= now]
-            self._reject_waiters(model, overdue, WaitedTooLong(limit))
+    def _known(self, key: str, found: Fit, name: str | None, terms: Terms) -> Model:
+        model = self.models.get(key)
+        if model is None:
+            model = self.models[key] = Model(key, found)
+            model.keep_alive_seconds = terms.keep_alive_seconds
+        if model.terms.keep_alive_seconds != terms.keep_alive_seconds:
+            model.keep_alive_seconds = terms.keep_alive_seconds
+        model.terms = self._with_pin(key, terms)
+        model.id = name or key
+        if model.resident is None:
+            model.fit = found  # the file may have been replaced since
+        return model
 
-    def _cancel_unwanted_loads(self) -> None:
-        for resident in self.residents.values():
-            if resident.phase is Phase.LOADING and not self.models[resident.model].waiters:
-                resident.phase = Phase.CANCELLING
-                self._actions.append(CancelLoad(resident.handle, resident.model))
 
-    def _grant(self, now: float) -> None:
-        for model in self._models_with_waiters():
-            resident = model.resident
-            if resident is not None and resident.phase is Phase.READY:
-                for request in model.waiters:
-                    self._lease(request, resident, now)
-                model.waiters.clear()
-
-    def _lease(self, request: int, resident: Resident, now: float) -> None:
-        del self._waiting[request]
-        self._leases[request] = resident
-        resident.leases.add(request)
-        resident.last_used = now
-        kv_tokens = resident.placement.kv_tokens
-        self._actions.append(
-            Grant(request, resident.model, resident.handle, resident.device, kv_tokens)
-        )
-
-    def _claim(self, now: float) -> list[Claim]:
-        """Room for cold models, longest waiting first."""
-        cold = [
-            (waiter.since, waiter.request, model)
-            for model in self._models_with_waiters()
-            if model.resident is None and (waiter := model.first_waiter) is not None
-        ]
-        spaces = {
-            device.name: Space(device.name, self.ledger, self.residents.values())
-            for device in self._devices
-            if cold and device.name not in self._down
-        }
-        claims = []
-        for since, _, model in sorted(cold, key=lambda entry: entry[:2]):
-            may_close = since + self._limits.max_wait_seconds <= now
-            usable = [spaces[name] for name in model.fit.devices if name in spaces]
-            claims.append(claim_room(usable, model, may_close=may_close))
-        return [claim for claim in claims if claim is not None]
-
-    def _pursue(self, claim: Claim, now: float) -> None:
-        """Loads what fits now, evicts what stands idle, closes what does not.
-
-        Victims go together: while one drains, the others stay, to be reopened if the claim ends.
-        """
-        if claim.fits_now:
-            self._load(claim.model, claim.device, now)
-        elif claim.is_clear:
-            for victim in claim.victims:
-                self._evict(victim, claim.model)
-        else:
-            for victim in claim.victims:
-                self._close(victim, claim.model)
-
-    def _load(self, model: Model, device: str, now: float) -> None:
-        self._last_handle += 1
-        placement = model.fit.placement
-        resident = Resident(self._last_handle, model.key, device, placement, now)
-        self.ledger.hold(device, resident.handle, placement.bytes)
-        self.residents[resident.handle] = model.resident = resident
-        self._actions.append(
-            Load(
-                resident.handle,
-                model.key,
-                device,
-                placement.form,
-                placement.kv_tokens,
-                placement.bytes,
-                placement.state_slots,
-            )
-        )
-
-    def _evict(self, victim: Resident, newcomer: Model) -> None:
-        victim.phase = Phase.EVICTING
-        self._actions.append(Evict(victim.handle, victim.model, victim.device, newcomer.key))
-
-    def _close(self, victim: Resident, newcomer: Model) -> None:
-        if victim.phase is Phase.READY:
-            victim.phase = Phase.DRAINING
-            leases = len(victim.leases)
-            self._actions.append(Close(victim.handle, victim.model, newcomer.key, leases))
-
-    def _reopen(self, claimed: set[Resident]) -> None:
-        for resident in self.residents.values():
-            if resident.phase is Phase.DRAINING and resident not in claimed:
-                resident.phase = Phase.READY
-                self._actions.append(Reopen(resident.handle, resident.model))
-
-    # --- refusing -------------------------------------------------------------------------------
-
-    def _refusal(self, model: Model, now: float) -> Refusal | None:
-        limits = self._limits
-        if model.resident is not None and model.resident.phase is Phase.READY:
-            return None
-        if (refusal := model.trouble.refusal(now)) is not None:
-            return refusal
-        if len(model.waiters) >= limits.max_waiting_per_model:
-            return QueueIsFull(len(model.waiters), limits.max_waiting_per_model)
-        if len(self._waiting) >= limits.max_waiting:
-            return QueueIsFull(len(self._waiting), limits.max_waiting)
-        return None
-
-    def _reject_waiters(self, model: Model, waiters: Iterable[Waiter], reason: Refusal) -> None:
-        for waiter in waiters:
-            del model.waiters[waiter.request]
-            del self._waiting[waiter.request]
-            self._reject(waiter.request, model.key, reason)
-
-    def _reject(self, request: int, key: str, reason: Refusal) -> None:
-        self._actions.append(Reject(request, key, reason))
-
-    # --- helpers --------------------------------------------------------------------------------
-
-    def _models_with_waiters(self) -> list[Model]:
-        return [model for model in self.models.values() if model.waiters]
-
-    def _deadlines(self, model: Model) -> Iterable[float]:
-        waiter = model.first_waiter
-        if waiter is not None:
-            yield waiter.since + self._limits.wait_timeout_seconds
-            yield waiter.since + self._limits.max_wait_seconds
-
-    def _drop(self, resident: Resident) -> None:
-        self.ledger.drop(resident.device, resident.handle)
-        del self.residents[resident.handle]
-        self.models[resident.model].resident = None
+def _was_running(resident: Resident) -> bool:
+    """Whether it may be what killed its worker."""
+    is_used = bool(resident.leases) and resident.phase is not Phase.PAUSED
+    return is_used or resident.phase is Phase.LOADING

@@ -1,121 +1,139 @@
-"""Which residents make room for a cold model, and what is promised to whom."""
+"""Which residents make room for a model, and what is promised to whom."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.pool.ledger import Ledger
-from gateway.pool.state import Model, Phase, Resident
+from gateway.pool.state import Phase, Resident
+from gateway.pool.victims import Worth, choose_victims, last_used
+from gateway.pool.wishes import Wish
+
+
+class GoesAt(Protocol):
+    """When a resident may go for a wish; `gateway.pool.timing.Timing` answers it."""
+
+    def goes_at(self, resident: Resident, wish: Wish) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what residents are judged, at one moment."""
+
+    timing: GoesAt
+    now: float
+    worth: Worth = last_used
+
+    def can_go(self, resident: Resident, wish: Wish) -> bool:
+        return self.timing.goes_at(resident, wish) <= self.now
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A cold model's right to room on a device, once its victims are gone.
+    """A wish's right to room on a device, once its victims are gone.
 
-    is_clear: the victims can be evicted now, and then nothing but evictions stands in the way.
+    is_clear: the victims can go now, and then nothing but their going stands in the way.
     fits_now: nothing stands in the way at all.
     """
 
-    model: Model
+    wish: Wish
     device: str
     victims: tuple[Resident, ...]
     is_clear: bool
     fits_now: bool
 
 
-class Space:
-    """What one device can offer while cold models claim room on it, in their order.
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Who must go whatever room there is, since a group forbids its company; on any device.
 
-    An earlier claim's bytes are never offered to a later one, so a small model may slip into what
-    is left over but never delays one that waits longer. `free` is there now, `coming` once all
-    evictions are through, `promised` once all claims so far have had their way.
+    is_leaving: some that must go are on their way already, and not gone yet.
     """
 
-    def __init__(self, device: str, ledger: Ledger, residents: Iterable[Resident]) -> None:
+    residents: tuple[Resident, ...] = ()
+    is_leaving: bool = False
+
+
+NO_RIVALS = Rivals()
+
+
+class Space:
+    """What one device can offer while wishes claim room on it, in their order.
+
+    An earlier claim's bytes are never offered to a later one, so a small model may slip into what
+    is left over but never delays one that waits longer. `free` is there now, `coming` once all that
+    is leaving has left, `promised` once all claims so far have had their way.
+    """
+
+    def __init__(
+        self, device: str, ledger: Ledger, residents: Iterable[Resident], rules: Rules
+    ) -> None:
         here = [resident for resident in residents if resident.device == device]
         self.device = device
+        self.budget = ledger.budget(device)
         self.free = ledger.free(device)
-        self.coming = self.free + sum(r.placement.bytes for r in here if r.is_leaving)
+        self.coming = self.free + sum(r.bytes for r in here if r.is_leaving)
         self.promised = self.coming
-        self._candidates = [r for r in here if not r.is_leaving]
+        self.has_paused = any(r.phase in {Phase.PAUSED, Phase.PAUSING} for r in here)
+        self._candidates = [r for r in here if r.is_usable or r.phase is Phase.LOADING]
+        self._rules = rules
 
-    def offer(self, model: Model, *, may_close: bool) -> Claim | None:
-        """The least disturbing claim that fits the model here, without making it yet."""
-        needed = model.fit.placement.bytes
-        idle = filter(is_idle, self._candidates)
-        victims = choose_victims(idle, needed - min(self.coming, self.promised))
-        if victims is not None:
-            fits_now = not victims and needed <= self.free
-            return Claim(model, self.device, victims, is_clear=True, fits_now=fits_now)
-        if not may_close:
-            return None
-        victims = choose_victims(self._candidates, needed - self.promised)
+    def offer(
+        self, wish: Wish, rivals: Rivals = NO_RIVALS, pinned: Iterable[Resident] = ()
+    ) -> Claim | None:
+        """The least disturbing claim that fits here, without making it yet. Spares the pinned."""
+        needed = min(wish.needed, self.budget)  # a plan that was wrong before still has to fit
+        given = sum(rival.bytes for rival in rivals.residents if rival.device == self.device)
+        spared = {*rivals.residents, *pinned}
+        candidates = [resident for resident in self._candidates if resident not in spared]
+        ready = [r for r in candidates if r.is_idle and self._rules.can_go(r, wish)]
+        shortage = needed - given - min(self.coming, self.promised)
+        victims = choose_victims(ready, shortage, self._rules.worth)
+        if victims is None:
+            victims = choose_victims(candidates, needed - given - self.promised, self._rules.worth)
         if victims is None:
             return None
-        return Claim(model, self.device, victims, is_clear=False, fits_now=False)
+        victims = (*rivals.residents, *victims)
+        return self._claim(wish, victims, needed, is_blocked=rivals.is_leaving)
 
     def accept(self, claim: Claim) -> None:
-        gained = sum(victim.placement.bytes for victim in claim.victims)
-        needed = claim.model.fit.placement.bytes
+        """Takes what a claim is promised here, and adds what its victims give back here."""
+        gained = sum(v.bytes for v in claim.victims if v.device == self.device)
+        needed = min(claim.wish.needed, self.budget) if claim.device == self.device else 0
         self.promised += gained - needed
         self.coming += gained - needed if claim.is_clear else 0
         self.free -= needed if claim.fits_now else 0
         self._candidates = [r for r in self._candidates if r not in claim.victims]
 
+    def _claim(
+        self, wish: Wish, victims: tuple[Resident, ...], needed: int, *, is_blocked: bool
+    ) -> Claim:
+        gained = sum(victim.bytes for victim in victims if victim.device == self.device)
+        is_clear = needed <= self.coming + gained and all(
+            self._rules.can_go(v, wish) for v in victims
+        )
+        fits_now = is_clear and not victims and not is_blocked and needed <= self.free
+        return Claim(wish, self.device, victims, is_clear, fits_now)
 
-def claim_room(spaces: Sequence[Space], model: Model, *, may_close: bool) -> Claim | None:
-    """Claims room on the device where that disturbs least; of equals, where most is free."""
-    offers = [(space, space.offer(model, may_close=may_close)) for space in spaces]
-    possible = [(space, claim) for space, claim in offers if claim is not None]
-    if not possible:
+
+def least_disturbing(claims: Sequence[tuple[Space, Claim]]) -> Claim | None:
+    """Of claims on several devices; of equals, the one where most is free."""
+    if not claims:
         return None
-    space, claim = min(possible, key=lambda pair: (*_disturbance(pair[1]), -pair[0].promised))
-    space.accept(claim)
+    _, claim = min(claims, key=lambda pair: (*_disturbance(pair[1]), -pair[0].promised))
     return claim
 
 
-def choose_victims(candidates: Iterable[Resident], shortage: int) -> tuple[Resident, ...] | None:
-    """The fewest residents worth `shortage` bytes, least recently used first; None if too few.
+def _disturbance(claim: Claim) -> tuple[bool, int, int, int, int]:
+    """Whether it waits; loads to wait for; models still open; leases to wait for; bytes to reload.
 
-    Idle ones come first, then those being drained already, then busy ones, and at last those still
-    loading, whose waiters have their turn before they are closed.
+    Counting the open ones keeps a claim where it has begun to drain.
     """
-    ranked = sorted(candidates, key=_reluctance)
-    chosen: list[Resident] = []
-    for resident in ranked:
-        if shortage <= 0:
-            break
-        chosen.append(resident)
-        shortage -= resident.placement.bytes
-    if shortage > 0:
-        return None
-    for resident in reversed(tuple(chosen)):  # a later, larger one may have made some superfluous
-        if shortage + resident.placement.bytes <= 0:
-            chosen.remove(resident)
-            shortage += resident.placement.bytes
-    return tuple(chosen)
-
-
-def is_idle(resident: Resident) -> bool:
-    return resident.is_usable and not resident.leases
-
-
-def _reluctance(resident: Resident) -> tuple[bool, bool, bool, float]:
+    busy = [victim for victim in claim.victims if not victim.is_idle]
     return (
-        resident.phase is Phase.LOADING,
-        bool(resident.leases),
-        bool(resident.leases) and resident.phase is not Phase.DRAINING,
-        resident.last_used,
-    )
-
-
-def _disturbance(claim: Claim) -> tuple[int, int, int]:
-    """Models to be closed that are still open, then leases to wait for, then bytes to reload.
-
-    The first keeps a claim where it has begun to drain.
-    """
-    busy = [victim for victim in claim.victims if not is_idle(victim)]
-    return (
+        not claim.is_clear,
+        sum(victim.phase is Phase.LOADING for victim in busy),
         sum(victim.phase is not Phase.DRAINING for victim in busy),
         sum(len(victim.leases) for victim in busy),
-        sum(victim.placement.bytes for victim in claim.victims),
+        sum(victim.bytes for victim in claim.victims),
     )

@@ -3,17 +3,21 @@
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from gateway.pool.actions import EvictReason
 from gateway.pool.placement import Fit, Placement
+from gateway.pool.terms import DEFAULT_TERMS, Terms
 from gateway.pool.trouble import Trouble
 
 
 class Phase(Enum):
-    """Where a resident is in its life. It holds its bytes in all of them."""
+    """Where a resident is in its life. It holds its bytes in all of them but `PAUSED`."""
 
-    LOADING = auto()
+    LOADING = auto()  # with leases: a paused one that comes back
     CANCELLING = auto()  # told to stop loading; ends as failed, or ready if it was too late
     READY = auto()
     DRAINING = auto()  # ready, but closed to new leases
+    PAUSING = auto()
+    PAUSED = auto()  # has leases and no bytes; waits for room like a cold model
     EVICTING = auto()
 
 
@@ -23,6 +27,11 @@ class Resident:
 
     `handle` is never used twice. `leases` are the requests that use it now. `last_used` is the
     time of its last grant or release.
+    bytes: held in the ledger now. needed: held while it is loaded, as planned and then as measured.
+    claimed_since: the rank of the wish that it was loaded for. swap_since: when room for it began
+    to be made. usable_since, swap_seconds: when it was last made ready, and what that took.
+    paused_at: None if it never was. farewell: why it leaves once nobody uses it.
+    is_void: its leases were revoked; it only waits for them to be given back.
     """
 
     handle: int
@@ -32,32 +41,73 @@ class Resident:
     last_used: float
     phase: Phase = Phase.LOADING
     leases: set[int] = field(default_factory=set)
+    bytes: int = -1
+    needed: int = -1
+    claimed_since: float = 0.0
+    swap_since: float = 0.0
+    usable_since: float = 0.0
+    swap_seconds: float = 0.0
+    paused_at: float | None = None
+    farewell: EvictReason | None = None
+    is_void: bool = False
+
+    def __post_init__(self) -> None:
+        self.needed = self.placement.bytes if self.needed < 0 else self.needed
+        self.bytes = self.needed if self.bytes < 0 else self.bytes
 
     @property
     def is_usable(self) -> bool:
         return self.phase in {Phase.READY, Phase.DRAINING}
 
     @property
+    def is_idle(self) -> bool:
+        return self.is_usable and not self.leases
+
+    @property
     def is_leaving(self) -> bool:
-        return self.phase in {Phase.CANCELLING, Phase.EVICTING}
+        """Whether its bytes are on their way back."""
+        return self.phase in {Phase.CANCELLING, Phase.EVICTING, Phase.PAUSING}
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
+    """rank: when it arrived, less the waiting that its priority stands for."""
+
     request: int
     since: float
+    rank: float
 
 
 @dataclass(slots=True, eq=False)
 class Model:
-    """A model that was ever asked for. `waiters` are in the order of their arrival."""
+    """A model that was ever asked for. `waiters` are in the order of their arrival.
+
+    keep_alive_seconds: by its terms, until a request says otherwise. room_since: when residents
+    began to leave for it. load_seconds: what its last load took; None before the first.
+    excess_bytes: by how much its last load missed its plan.
+    """
 
     key: str
     fit: Fit
+    id: str = ""
+    terms: Terms = DEFAULT_TERMS
     resident: Resident | None = None
     waiters: dict[int, Waiter] = field(default_factory=dict)
     trouble: Trouble = field(default_factory=Trouble)
+    keep_alive_seconds: float | None = None
+    room_since: float | None = None
+    num_loads: int = 0
+    load_seconds: float | None = None
+    excess_bytes: int = 0
+    uses: float = 0.0
+    uses_at: float = 0.0
 
     @property
-    def first_waiter(self) -> Waiter | None:
-        return next(iter(self.waiters.values()), None)
+    def rank(self) -> float | None:
+        """Of its most urgent waiter."""
+        return min((waiter.rank for waiter in self.waiters.values()), default=None)
+
+    @property
+    def planned_bytes(self) -> int:
+        """What a load is expected to take: by the card, and by how wrong that was last time."""
+        return self.fit.placement.bytes + max(0, self.excess_bytes)

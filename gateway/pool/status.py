@@ -1,16 +1,19 @@
+import math
 from typing import Literal
 
 from msgspec import Struct
 
 from gateway.pool.state import Model, Phase
 
-ModelState = Literal["unloaded", "loading", "loaded", "draining", "unloading"]
+ModelState = Literal["unloaded", "loading", "loaded", "draining", "paused", "unloading"]
 
 STATES: dict[Phase, ModelState] = {
     Phase.LOADING: "loading",
     Phase.CANCELLING: "unloading",
     Phase.READY: "loaded",
     Phase.DRAINING: "draining",
+    Phase.PAUSING: "paused",
+    Phase.PAUSED: "paused",
     Phase.EVICTING: "unloading",
 }
 
@@ -18,8 +21,11 @@ STATES: dict[Phase, ModelState] = {
 class ModelStatus(Struct, frozen=True):
     """Where a model stands. `fraction`: how much of a load is done, 0 to 1.
 
-    handle, device, bytes, kv_tokens: of its residence; None and 0 while it has none.
+    handle, device, bytes, kv_tokens: of its residence; None and 0 while it has none. bytes: taken
+    now, as measured, 0 while it is paused. planned_bytes: what its card says.
     idle_seconds: since a request last began or ended; None if it is not resident.
+    expires_in_seconds: until its `keep_alive` ends if nobody asks for it; None if that is never.
+    load_seconds: of its last load; None before the first.
     """
 
     key: str
@@ -32,21 +38,33 @@ class ModelStatus(Struct, frozen=True):
     leases: int = 0
     waiting: int = 0
     idle_seconds: float | None = None
+    expires_in_seconds: float | None = None
+    pinned: bool = False
+    num_loads: int = 0
+    load_seconds: float | None = None
+    planned_bytes: int = 0
 
 
-def status_of(model: Model, fraction: float, now: float) -> ModelStatus:
+def status_of(model: Model, fraction: float, expiry: float, now: float) -> ModelStatus:
+    """expiry: when the model is evicted if nobody uses it, or inf."""
     resident = model.resident
-    if resident is None:
-        return ModelStatus(model.key, waiting=len(model.waiters))
+    state: ModelState = "unloaded" if resident is None else STATES[resident.phase]
+    shown = 0.0 if resident is None else fraction if resident.phase is Phase.LOADING else 1.0
+    is_idle = resident is not None and not resident.leases
     return ModelStatus(
         model.key,
-        state=STATES[resident.phase],
-        fraction=fraction if resident.phase is Phase.LOADING else 1.0,
-        handle=resident.handle,
-        device=resident.device,
-        bytes=resident.placement.bytes,
-        kv_tokens=resident.placement.kv_tokens,
-        leases=len(resident.leases),
+        state=state,
+        fraction=shown,
+        handle=resident.handle if resident else None,
+        device=resident.device if resident else None,
+        bytes=resident.bytes if resident else 0,
+        kv_tokens=resident.placement.kv_tokens if resident else 0,
+        leases=len(resident.leases) if resident else 0,
         waiting=len(model.waiters),
-        idle_seconds=None if resident.leases else max(0.0, now - resident.last_used),
+        idle_seconds=max(0.0, now - resident.last_used) if resident and is_idle else None,
+        expires_in_seconds=max(0.0, expiry - now) if expiry < math.inf else None,
+        pinned=model.terms.pinned,
+        num_loads=model.num_loads,
+        load_seconds=model.load_seconds,
+        planned_bytes=model.fit.placement.bytes,
     )

@@ -2,9 +2,11 @@
 
     engine = FakeEngine([make_card("/m/a", weights_bytes=400)], [Device("cpu", 1000)])
 
-Loads and evictions finish at once, unless `hold_loads` / `hold_evictions` is set; then a test
-decides when and how: `report_progress(path, 0.4)`, `finish_load(path)`, `fail_load(path, error)`,
-`finish_eviction(path)`. `lose(device)` kills the worker: what ran on it raises `worker_lost`, the
+Loads, evictions and pauses finish at once, unless `hold_loads` / `hold_evictions` / `hold_pauses`
+is set; then a test decides when and how: `report_progress(path, 0.4)`, `finish_load(path)`,
+`fail_load(path, error)`, `finish_eviction(path)`, `finish_pause(path)`. A load that resumes a paused
+model lets its streams go on; one that fails leaves it paused. `extra_bytes[path]` is what a load
+takes beyond its plan. `lose(device)` kills the worker: what ran on it raises `worker_lost`, the
 `on_lost` callbacks run; `restore(device)` starts it anew and the `on_ready` callbacks run.
 
 `prepare` makes one token per word (ids count up from 100, stable by word) and records what it was
@@ -16,7 +18,8 @@ in `loads`, `evictions`, `generations`, `discarded` and `closed_streams`.
 
 Bugs of the caller are raised and also kept in `bugs`, in case somebody swallows them (the fixture
 `fake_engine` looks at the end): over-committing a device, using a handle twice, evicting a model
-that is loading or generating. Generating with a handle that is gone raises `stale_handle`.
+that is loading or generating, pausing one that is not ready, resuming one that is not paused.
+Generating with a handle that is gone raises `stale_handle`.
 """
 
 import asyncio
@@ -27,6 +30,7 @@ from engine.api import (
     ChatPrompt,
     Delta,
     Device,
+    DeviceStats,
     EngineError,
     EngineStatus,
     FinishReason,
@@ -78,14 +82,23 @@ def make_card(
 
 @dataclass(slots=True)
 class FakeModel:
-    """A model on a fake device: its order, its bytes, and how far it is."""
+    """A model on a fake device: its order, its bytes, and how far it is.
+
+    runs: cleared while its weights are away; its streams wait for it.
+    """
 
     order: LoadOrder
     bytes: int
     progress: Callable[[float], None]
     done: asyncio.Future[None]
     is_loaded: bool = False
+    is_paused: bool = False
     streams: int = 0
+    runs: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_loading(self) -> bool:
+        return not self.is_loaded and not self.is_paused
 
 
 @dataclass(slots=True)
@@ -96,19 +109,24 @@ class FakeEngine:
     devices: Sequence[Device] = (Device("cpu", 1000),)
     hold_loads: bool = False
     hold_evictions: bool = False
+    hold_pauses: bool = False
     replies: dict[str, list[str]] = field(default_factory=dict)
     deltas: dict[str, list[Delta]] = field(default_factory=dict)
     errors: dict[str, EngineError] = field(default_factory=dict)
     loads: list[LoadOrder] = field(default_factory=list)
     evictions: list[int] = field(default_factory=list)
+    pauses: list[int] = field(default_factory=list)
+    extra_bytes: dict[str, int] = field(default_factory=dict)
     prepared: list[tuple[TextSource, Prompt]] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
     generations: list[tuple[str, int, list[Run]]] = field(default_factory=list)
     closed_streams: int = 0
+    stats: dict[str, DeviceStats] = field(default_factory=dict)
     bugs: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     models: dict[int, FakeModel] = field(default_factory=dict)
     _evicting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    _pausing: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     _prompts: dict[int, list[int]] = field(default_factory=dict)
     _vocabulary: dict[str, int] = field(default_factory=dict)
     _tickets: int = 0
@@ -141,6 +159,10 @@ class FakeEngine:
         handle = next(h for h in self._evicting if self.models[h].order.path == path)
         _resolve(self._evicting[handle])
 
+    def finish_pause(self, path: str) -> None:
+        handle = next(h for h in self._pausing if self.models[h].order.path == path)
+        _resolve(self._pausing[handle])
+
     def step(self) -> None:
         """Lets one delta through a closed gate."""
         self._single_steps += 1
@@ -152,8 +174,10 @@ class FakeEngine:
         for handle, model in list(self.models.items()):
             if model.order.device == device:
                 del self.models[handle]
+                model.runs.set()  # its streams find that it is gone
                 _fail(model.done, _lost(device))
                 _fail(self._evicting.get(handle), _lost(device))
+                _fail(self._pausing.get(handle), _lost(device))
         for callback in self._lost_callbacks:
             callback(device)
 
@@ -164,11 +188,12 @@ class FakeEngine:
             callback(device)
 
     def held_bytes(self, device: str) -> int:
-        return sum(m.bytes for m in self.models.values() if m.order.device == device)
+        models = self.models.values()
+        return sum(m.bytes for m in models if m.order.device == device and not m.is_paused)
 
     def _loading(self, path: str) -> FakeModel:
         for model in self.models.values():
-            if model.order.path == path and not model.is_loaded:
+            if model.order.path == path and model.is_loading:
                 return model
         raise LookupError(f"{path} is not loading")
 
@@ -177,7 +202,9 @@ class FakeEngine:
     @property
     def status(self) -> EngineStatus:
         alive = [d.name for d in self.devices if d.name not in self._down]
-        return EngineStatus(text_alive=True, workers=dict.fromkeys(alive, 0.0))
+        return EngineStatus(
+            text_alive=True, workers=dict.fromkeys(alive, 0.0), stats=dict(self.stats)
+        )
 
     async def inspect(self, path: str) -> ModelCard:
         self._raise_scripted("inspect")
@@ -189,21 +216,28 @@ class FakeEngine:
         self._raise_scripted("load")
         if order.device in self._down:
             raise _lost(order.device)
-        model = self._admit(order, progress)
+        model = (self._resume if order.resumes else self._admit)(order, progress)
         try:
             if self.hold_loads:
                 await model.done
         except BaseException:
-            self.models.pop(order.handle, None)
+            model.is_paused = order.resumes
+            if not order.resumes:
+                self.models.pop(order.handle, None)
             raise
         model.is_loaded = True
+        if not order.resumes:
+            model.bytes += self.extra_bytes.get(order.path, 0)
+        model.runs.set()
         return LoadReport(weights_bytes=model.bytes, kv_bytes=0, seconds=0.0)
 
     async def evict(self, device: str, handle: int) -> None:
         if handle not in self.models:
             raise EngineError("stale_handle", f"no model {handle} on {device}")
-        self._expect(self.models[handle].is_loaded, f"evicting {handle}, which is loading")
-        self._expect(not self.models[handle].streams, f"evicting {handle}, which is generating")
+        model = self.models[handle]
+        self._expect(model.is_loaded or model.is_paused, f"evicting {handle}, which is loading")
+        self._expect(not model.streams, f"evicting {handle}, which is generating")
+        self._expect(handle not in self._pausing, f"evicting {handle}, which is being paused")
         self.evictions.append(handle)
         if self.hold_evictions:
             self._evicting[handle] = asyncio.get_running_loop().create_future()
@@ -212,6 +246,22 @@ class FakeEngine:
             finally:
                 del self._evicting[handle]
         self.models.pop(handle, None)
+
+    async def pause(self, device: str, handle: int) -> None:
+        if handle not in self.models:
+            raise EngineError("stale_handle", f"no model {handle} on {device}")
+        model = self.models[handle]
+        is_free = handle not in self._evicting and handle not in self._pausing
+        self._expect(model.is_loaded and is_free, f"pausing {handle}, which is not ready")
+        self.pauses.append(handle)
+        model.runs.clear()
+        if self.hold_pauses:
+            self._pausing[handle] = asyncio.get_running_loop().create_future()
+            try:
+                await self._pausing[handle]
+            finally:
+                del self._pausing[handle]
+        model.is_loaded, model.is_paused = False, True
 
     async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
         self.prepared.append((source, prompt))
@@ -229,12 +279,13 @@ class FakeEngine:
         self.generations.append((device, handle, list(runs)))
         self._raise_scripted("generate")
         model = self.models.get(handle)
-        if model is None or not model.is_loaded:
+        if model is None or not (model.is_loaded or model.is_paused):
             raise EngineError("stale_handle", f"no model {handle} on {device}")
         model.streams += 1
         try:
             for delta in self._script(model.order.path, runs):
                 await self._pass_gate()
+                await model.runs.wait()
                 if handle not in self.models:
                     raise _lost(device)
                 yield delta
@@ -270,11 +321,26 @@ class FakeEngine:
         model = FakeModel(
             order, footprint.total(order.kv_tokens, order.state_slots), progress, done
         )
-        budget = next(d.memory_bytes for d in self.devices if d.name == order.device)
-        held = self.held_bytes(order.device)
-        self._expect(held + model.bytes <= budget, f"{held} + {model.bytes} > {budget} bytes")
+        self._expect_room(model)
         self.models[order.handle] = model
         return model
+
+    def _resume(self, order: LoadOrder, progress: Callable[[float], None]) -> FakeModel:
+        model = self.models.get(order.handle)
+        self._expect(model is not None and model.is_paused, f"resuming {order.handle}, not paused")
+        assert model is not None
+        self.loads.append(order)
+        self._expect_room(model)
+        model.order, model.progress = order, progress
+        model.done = asyncio.get_running_loop().create_future()
+        model.is_paused = False
+        return model
+
+    def _expect_room(self, model: FakeModel) -> None:
+        device = model.order.device
+        budget = next(d.memory_bytes for d in self.devices if d.name == device)
+        held = self.held_bytes(device)
+        self._expect(held + model.bytes <= budget, f"{held} + {model.bytes} > {budget} bytes")
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
         match prompt:

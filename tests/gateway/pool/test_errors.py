@@ -2,12 +2,22 @@ import pytest
 
 from gateway.pool import (
     LoadFailedError,
+    ModelUnloaded,
+    PinnedModelsInTheWay,
     PoolError,
     QueueFull,
     TooLargeForDevice,
     WaitExceeded,
 )
-from gateway.pool.actions import CannotFit, CannotLoad, QueueIsFull, Refusal, WaitedTooLong
+from gateway.pool.actions import (
+    CannotFit,
+    CannotLoad,
+    OnlyPinnedLeft,
+    QueueIsFull,
+    Refusal,
+    Unloaded,
+    WaitedTooLong,
+)
 from gateway.pool.errors import error_of
 
 
@@ -17,6 +27,8 @@ from gateway.pool.errors import error_of
         (QueueIsFull(256, 256), QueueFull, 5),
         (WaitedTooLong(300.0), WaitExceeded, 30),
         (CannotFit(200, 100), TooLargeForDevice, None),
+        (OnlyPinnedLeft(200, 100), PinnedModelsInTheWay, None),
+        (Unloaded(), ModelUnloaded, 1),
         (CannotLoad("bad_checkpoint", "cut short", 0.0), LoadFailedError, 1),
         (CannotLoad("bad_checkpoint", "cut short", 7.2), LoadFailedError, 8),
         (CannotLoad("bad_checkpoint", "cut short", 999.0), LoadFailedError, 120),

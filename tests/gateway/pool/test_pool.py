@@ -135,7 +135,7 @@ async def test_states_are_told_through_a_swap(fake_engine: FakeEngine):
     """unloaded, loading, loaded, draining, unloading, unloaded: each can be seen."""
     fake_engine.hold_loads = fake_engine.hold_evictions = True
     clock = Clock()
-    pool = Pool(fake_engine, clock=clock)
+    pool = Pool(fake_engine, PoolLimits(pausing=False), clock)
     states = [pool.status("a").state]
     first = Client(pool, model(fake_engine, "a"))
     await turn_loop()
@@ -176,7 +176,7 @@ async def test_the_snapshot_names_every_model_asked_for(fake_engine: FakeEngine)
     clock.now += 5.0
 
     assert pool.snapshot() == {
-        "a": ModelStatus("a"),
+        "a": ModelStatus("a", num_loads=1, load_seconds=0.0, planned_bytes=600),
         "b": ModelStatus(
             "b",
             state="loaded",
@@ -186,6 +186,9 @@ async def test_the_snapshot_names_every_model_asked_for(fake_engine: FakeEngine)
             bytes=600,
             kv_tokens=2048,
             idle_seconds=5.0,
+            num_loads=1,
+            load_seconds=0.0,
+            planned_bytes=600,
         ),
     }
 
@@ -201,7 +204,7 @@ async def test_a_load_whose_last_waiter_leaves_is_stopped(fake_engine: FakeEngin
     await turn_loop()
 
     assert not fake_engine.models
-    assert pool.status("a") == ModelStatus("a")
+    assert pool.status("a").state == "unloaded"
 
 
 async def test_a_waiter_that_leaves_before_its_load_began_loses_nothing(fake_engine: FakeEngine):
@@ -316,7 +319,7 @@ async def test_a_lost_worker_is_loaded_again_when_it_is_back(fake_engine: FakeEn
 
     fake_engine.lose("cpu")
     await turn_loop()
-    assert pool.status("a") == ModelStatus("a")
+    assert pool.status("a").state == "unloaded"
     await old.leave()
     fake_engine.restore("cpu")
     pool.tick()
@@ -345,8 +348,8 @@ async def test_memory_counts_until_the_engine_confirms_an_eviction(
     fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ):
     """An eviction that failed is tried again; until it succeeds nothing else is loaded."""
-    monkeypatch.setattr("gateway.pool.pool.EVICT_RETRY_SECONDS", 0.0)
-    pool = Pool(fake_engine)
+    monkeypatch.setattr("gateway.pool.orders.RETRY_SECONDS", 0.0)
+    pool = Pool(fake_engine, clock=Clock())
     async with pool.lease(model(fake_engine, "a")):
         pass
     fake_engine.models[1].streams = 1  # a sequence that the worker has not stopped yet
@@ -405,7 +408,7 @@ async def test_every_real_happening_is_one_log_line(fake_engine: FakeEngine):
 async def test_nothing_is_left_behind():
     """After many swaps the pool holds no task, no waiter and no byte beyond what is resident."""
     engine = FakeEngine(devices=[Device("cpu", 1000)])
-    pool, models = Pool(engine), [model(engine, key) for key in "abc"]
+    pool, models = Pool(engine, clock=Clock()), [model(engine, key) for key in "abc"]
     for number in range(100):
         async with pool.lease(models[number % 3]):
             pass
@@ -413,6 +416,7 @@ async def test_nothing_is_left_behind():
     gc.collect()
 
     assert engine.held_bytes("cpu") == 600
-    assert not pool._tasks
-    assert not pool._waiting
+    assert not pool._orders.num_running
+    assert not pool._requests
+    assert not pool._ready_since.keys() - pool._policy.residents
     assert len(pool._policy.residents) == 1

@@ -1,0 +1,28 @@
+from dataclasses import dataclass
+
+from engine.api import ModelCard
+from gateway.pool.terms import DEFAULT_TERMS, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class PoolModel:
+    """What the pool needs to know of a catalog entry. `key`: of the checkpoint, not of an alias.
+
+    id: the name by which groups know it; the key, if none is given.
+    """
+
+    key: str
+    card: ModelCard
+    path: str
+    id: str | None = None
+    terms: Terms = DEFAULT_TERMS
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to use a loaded model. It stays there, or comes back, until the lease ends."""
+
+    model: str
+    handle: int
+    device: str
+    kv_tokens: int
