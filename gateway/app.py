@@ -12,18 +12,25 @@ import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
 
-from engine.api import Device, Engine, ImageCache
+from engine.api import Engine, ImageCache
 from gateway.catalog.catalog import Catalog
 from gateway.config import Settings, SettingsError
 from gateway.errors import error_response
-from gateway.pool import Pool, PoolLimits
+from gateway.events import Events
+from gateway.metrics import make_registry
+from gateway.pool import Pool
 from gateway.routes.chat import ChatController
 from gateway.routes.completions import CompletionController
 from gateway.routes.edge import Edge
 from gateway.routes.health import HealthController
+from gateway.routes.metrics import MetricsController
 from gateway.routes.models import ModelController
+from gateway.routes.ollama import OllamaController
 from gateway.routes.origins import Origins
+from gateway.routes.router import RouterController
 from gateway.routes.services import Services
+from gateway.translate.presets import check_presets
+from gateway.wiring import check_devices, devices_of, groups_of, host_memory_of, limits_of
 
 MAX_TEMPLATE_BYTES = 256 * 1024
 END_SECONDS = 1.0
@@ -45,7 +52,15 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             await services.close()
 
     app = Litestar(
-        [ChatController, CompletionController, ModelController, HealthController],
+        [
+            ChatController,
+            CompletionController,
+            ModelController,
+            RouterController,
+            OllamaController,
+            HealthController,
+            MetricsController,
+        ],
         lifespan=[lifespan],
         state=State({"services": services}),
         exception_handlers={Exception: error_response},
@@ -58,16 +73,23 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
 
 
 def _make_services(settings: Settings, engine: Engine) -> Services:
+    check_devices(settings, engine)
+    check_presets(settings.presets)
     templates = {name: _read_template(path) for name, path in settings.chat_templates.items()}
-    catalog = Catalog(settings.models_dir, engine, settings.aliases, templates)
-    limits = PoolLimits(
-        max_wait_seconds=settings.max_wait_seconds,
-        wait_timeout_seconds=settings.limits.wait_timeout_seconds,
-        max_waiting=settings.limits.queue_total,
-        max_waiting_per_model=settings.limits.queue_per_model,
-        max_context=settings.max_context,
+    catalog = Catalog(
+        settings.models_dir,
+        engine,
+        settings.aliases,
+        templates,
+        settings=settings.model,
+        presets=settings.presets,
+        mentioned=[name for group in settings.groups for name in group.models],
     )
-    return Services(settings, engine, catalog, Pool(engine, limits))
+    pool = Pool(engine, limits_of(settings))
+    events = Events(lambda: {model.id: pool.status(model.key) for model in catalog.models})
+    pool.observe(events)
+    catalog.when_scanned = lambda: pool.regroup(groups_of(settings, catalog))
+    return Services(settings, engine, catalog, pool, events, make_registry(engine, pool))
 
 
 def _read_template(path: Path) -> str:
@@ -105,6 +127,7 @@ class Server(uvicorn.Server):
             self._end()
         self.should_exit = True
         self._services.is_draining = True
+        self._services.events.close()  # they would outlast any grace
 
     def _end(self) -> None:
         """Streams get their error event; what does not end by itself then is left behind."""
@@ -159,11 +182,15 @@ def serve(settings: Settings, on_ready: Callable[[State], None] | None = None) -
 async def _serve(settings: Settings, on_ready: Callable[[State], None] | None) -> None:
     from engine.client import LocalEngine
 
-    if settings.memory is None:
-        raise SettingsError("memory: how many bytes models may take must be set")
-    images = ImageCache(settings.image_cache, settings.image_cache_bytes)
-    devices = [Device("cpu", settings.memory)]
-    engine = LocalEngine(devices, dtype=settings.dtype, images=images)
+    devices = devices_of(settings)
+    engine = LocalEngine(
+        devices,
+        dtype=settings.dtype,
+        kv_dtype=settings.kv_dtype,
+        images=ImageCache(settings.image_cache, settings.image_cache_bytes),
+        host=host_memory_of(settings, len(devices)),
+        threads=settings.threads,
+    )
     app = create_app(settings, engine)
     await engine.start()
     try:

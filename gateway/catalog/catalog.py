@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 from engine.api import Engine, EngineError, ModelCard, TextSource
 from gateway.catalog.names import Names, settle_ids
 from gateway.catalog.scan import Found, find_checkpoints
+from gateway.config import ModelSettings, Preset
 from gateway.errors import ModelLoadFailed, ModelNotFound
 
 MAX_INSPECTIONS = 2
@@ -43,6 +44,8 @@ class KnownModel:
     """A model that can be asked for. created: seconds since 1970, of its files.
 
     chat_template: the operator's, instead of the file's own; with one, every model chats.
+    settings: what the operator says of the model. preset: the one it was asked for by, if so; then
+    `root` is the id of the model whose weights it shares.
     """
 
     id: str
@@ -50,11 +53,18 @@ class KnownModel:
     created: int
     aliases: tuple[str, ...] = ()
     chat_template: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    preset: Preset | None = None
+    base: str | None = None
+
+    @property
+    def root(self) -> str:
+        return self.base or self.id
 
     @property
     def key(self) -> str:
         """Of these very files: when they change, what is loaded of the old ones is not theirs."""
-        return f"{self.id}@{self.card.digest[:12]}"
+        return f"{self.root}@{self.card.digest[:12]}"
 
     @property
     def text_source(self) -> TextSource:
@@ -71,8 +81,16 @@ class Catalog:
     aliases: Mapping[str, str] = field(default_factory=dict)
     chat_templates: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
+    settings: Mapping[str, ModelSettings] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    mentioned: Iterable[str] = ()
+    """Names that settings beside these speak of: unknown ones are warned of, as they are."""
+    when_scanned: Callable[[], None] = lambda: None
+    """Called when names may lead elsewhere than before."""
 
     def __post_init__(self) -> None:
+        self._presets = {name.casefold(): name for name in self.presets}
+        self._unknown: set[str] = set()
         self._entries: dict[str, Entry] = {}
         self._names = Names({}, self.aliases)
         self._limit = asyncio.Semaphore(MAX_INSPECTIONS)
@@ -93,8 +111,14 @@ class Catalog:
 
     @property
     def models(self) -> list[KnownModel]:
-        """Those that were inspected and are good, by id."""
-        return [self._known(e, e.card) for e in self._entries.values() if e.card]
+        """Those that were inspected and are good, by id; a preset stands for itself."""
+        known = [self._known(e, e.card) for e in self._entries.values() if e.card]
+        by_id = {model.id: model for model in known}
+        for name, preset in self.presets.items():
+            root = self.id_of(preset.model)
+            if root in by_id:
+                by_id[name] = _as_preset(by_id[root], name, preset)
+        return [by_id[model_id] for model_id in sorted(by_id)]
 
     @property
     def failures(self) -> dict[str, str]:
@@ -109,11 +133,25 @@ class Catalog:
                 await asyncio.gather(*(self._inspected(e) for e in [*self._entries.values()]))
 
     async def resolve(self, name: str) -> KnownModel:
-        """The model of that name; waits for its inspection.
+        """The model or preset of that name; waits for its inspection. Of equal names a preset wins.
 
         Raises `ModelNotFound`, `ModelLoadFailed` for files that are no good, and whatever else
         kept the engine from inspecting them.
         """
+        target = next((t for a, t in self.aliases.items() if a.casefold() == name.casefold()), name)
+        preset_name = self._presets.get(name.casefold()) or self._presets.get(target.casefold())
+        if preset_name is None:
+            return await self._resolve(name)
+        preset = self.presets[preset_name]
+        return _as_preset(await self._resolve(preset.model), preset_name, preset)
+
+    def id_of(self, name: str) -> str | None:
+        """The id of the model, not the preset, that a name leads to; None if it is not here now."""
+        with suppress(ModelNotFound):
+            return self._names.find(name)
+        return None
+
+    async def _resolve(self, name: str) -> KnownModel:
         entry = await self._find(name)
         if entry.failure and entry.failure.code == "bad_checkpoint":
             await self.refresh()  # the file may have been replaced, or be complete by now
@@ -163,8 +201,18 @@ class Catalog:
             self._entries[model_id] = entry
             self._begin_inspection(entry)
         self._names = Names(ids, self.aliases)
+        self._warn_of_unknown()
+        self.when_scanned()
         if old:
             log.info("models_gone", models=sorted(old))
+
+    def _warn_of_unknown(self) -> None:
+        """Once of each name, and again should a model be gone that was there."""
+        mentioned = {*self.settings, *(p.model for p in self.presets.values()), *self.mentioned}
+        unknown = {name for name in mentioned if self.id_of(name) is None}
+        if new := unknown - self._unknown:
+            log.warning("settings_name_no_model", models=sorted(new))
+        self._unknown = unknown
 
     def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
         names = self.chat_templates
@@ -173,13 +221,13 @@ class Catalog:
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
         created = entry.found.stamp.modified_ns // 10**9
         aliases = tuple(a for a, target in self.aliases.items() if self._leads(target, entry.id))
-        return KnownModel(entry.id, card, created, aliases, template)
+        settings = next(
+            (s for name, s in self.settings.items() if self._leads(name, entry.id)), None
+        )
+        return KnownModel(entry.id, card, created, aliases, template, settings or ModelSettings())
 
     def _leads(self, target: str, model_id: str) -> bool:
-        try:
-            return self._names.find(target) == model_id
-        except ModelNotFound:
-            return False
+        return self.id_of(target) == model_id
 
     def _begin_inspection(self, entry: Entry) -> None:
         if not entry.is_settled and (entry.inspection is None or entry.inspection.done()):
@@ -198,6 +246,10 @@ class Catalog:
             except EngineError as error:
                 entry.failure = error
                 log.warning("model_unusable", model=entry.id, code=error.code, reason=error.message)
+
+
+def _as_preset(model: KnownModel, name: str, preset: Preset) -> KnownModel:
+    return replace(model, id=name, aliases=(), preset=preset, base=model.id)
 
 
 def _unusable(entry: Entry) -> Exception:

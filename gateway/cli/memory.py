@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gateway.config import Bytes
+from gateway.units import Bytes
 
 SHARE = 0.6  # the rest is for the processes themselves, the page cache and everybody else
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.url import add_url
@@ -25,7 +26,9 @@ LIST_COLUMNS: Columns = {
     "CONTEXT": lambda model: str(model.get("context_length", "")),
 }
 PS_COLUMNS: Columns = {
-    name: LIST_COLUMNS[name] for name in ("MODEL", "STATE", "FAMILY", "WEIGHTS", "CONTEXT")
+    **{name: LIST_COLUMNS[name] for name in ("MODEL", "STATE", "FAMILY", "WEIGHTS", "CONTEXT")},
+    "DEVICE": lambda model: str(model.get("device") or ""),
+    "UNTIL": lambda model: until(model),  # noqa: PLW0108 (it is defined below)
 }
 
 
@@ -78,6 +81,16 @@ def decimal(number: float) -> str:
             return f"{number:.3g} {prefix}"
         number /= 1000
     return f"{number:.3g} T"
+
+
+def until(model: Json) -> str:
+    """When it leaves by itself, in this machine's time."""
+    if model.get("pinned"):
+        return "pinned"
+    expires_at = model.get("expires_at")
+    if expires_at is None:
+        return "its room is needed"
+    return datetime.fromtimestamp(expires_at, UTC).astimezone().strftime("%H:%M:%S")
 
 
 def _models(args: argparse.Namespace) -> list[Json]:

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 INSPECTION_SECONDS = 60
 
+_OPTIONS = (
+    "models_dir",
+    "host",
+    "port",
+    "memory",
+    "devices",
+    "threads",
+    "warm_memory",
+    "parked_memory",
+    "dtype",
+    "kv_dtype",
+    "image_cache",
+)
+"""Settings that the command line can give."""
+
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("serve", help="answer OpenAI clients until stopped")
@@ -30,9 +45,34 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--memory", metavar="SIZE", help="what models may take, as 2GiB (default: 60%% of RAM)"
     )
     parser.add_argument(
+        "--device",
+        action="append",
+        dest="devices",
+        metavar="KIND:SIZE",
+        help="a worker with memory of its own, as cpu:2GiB, instead of --memory; may be repeated",
+    )
+    parser.add_argument(
+        "--threads", type=int, help="what each worker computes with (default: every core)"
+    )
+    parser.add_argument(
+        "--warm-memory",
+        metavar="SIZE",
+        help="memory for weights of models that made room, so that they come back at once",
+    )
+    parser.add_argument(
+        "--parked-memory",
+        metavar="SIZE",
+        help="memory for the caches of models that made room",
+    )
+    parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         help="what is computed and cached in; float32 is exact and slow (default: auto)",
+    )
+    parser.add_argument(
+        "--kv-dtype",
+        choices=("auto", "q8_0"),
+        help="what keys and values are kept in; q8_0 takes half the memory (default: auto)",
     )
     parser.add_argument(
         "--image-cache",
@@ -64,14 +104,13 @@ def read_settings(args: argparse.Namespace) -> "Settings":
     from gateway.cli.memory import default_budget
     from gateway.config import load_settings
 
-    names = ("models_dir", "host", "port", "memory", "dtype", "image_cache")
-    settings = load_settings(args.config, {name: getattr(args, name) for name in names})
+    settings = load_settings(args.config, {name: getattr(args, name) for name in _OPTIONS})
     if not settings.models_dir.is_dir():
         raise CommandError(
             f"there is no models folder {settings.models_dir}: make it, name another with "
             f"--models-dir, or 'roundhouse demo {settings.models_dir}' fills one"
         )
-    if settings.memory is None:
+    if settings.memory is None and not settings.devices:
         settings = msgspec.structs.replace(settings, memory=default_budget())
     return settings
 
@@ -99,7 +138,7 @@ def url_of(host: str, port: int) -> str:
 
 def findings(catalog: "Catalog", settings: "Settings") -> str:
     """The models that were found, and what is wrong with the rest."""
-    budget_gib = (settings.memory or 0) / 2**30
+    budget_gib = settings.total_memory / 2**30
     lines = [f"Models in {settings.models_dir}, {budget_gib:.1f} GiB of memory for them:"]
     lines += [f"  {model.id}  ({_does(model)})" for model in catalog.models]
     lines += [f"  {name}: cannot be served: {why}" for name, why in catalog.failures.items()]

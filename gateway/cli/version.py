@@ -1,5 +1,6 @@
 import argparse
-from importlib.metadata import PackageNotFoundError, version
+
+from gateway.version import UNKNOWN, own_version
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -7,7 +8,5 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(_args: argparse.Namespace) -> None:
-    try:
-        print(version("roundhouse"))
-    except PackageNotFoundError:
-        print("not installed, run from its sources")
+    version = own_version()
+    print("not installed, run from its sources" if version == UNKNOWN else version)

@@ -1,10 +1,6 @@
 from msgspec import Struct
 
-
-class Status(Struct, frozen=True):
-    """llama.cpp's router word for the state, which Open WebUI reads."""
-
-    value: str
+from gateway.llamacpp.models import Status
 
 
 class Architecture(Struct, frozen=True):
@@ -14,6 +10,9 @@ class Architecture(Struct, frozen=True):
 
 class Model(Struct, frozen=True, kw_only=True):
     """OpenAI's four fields first, then what clients of local servers look for.
+
+    root: the model whose weights it shares, which is itself unless it is a preset. expires_at: when
+    it leaves if nobody asks for it until then, in seconds since 1970; null while it need not.
 
     context_length: tokens that a prompt and its completion may fill here, which the device's memory
     may make fewer than the model knows (`max_position_embeddings` of the checkpoint). device: where
@@ -25,9 +24,12 @@ class Model(Struct, frozen=True, kw_only=True):
     owned_by: str
     object: str = "model"
     name: str
+    root: str
     aliases: list[str]
     state: str
     status: Status
+    expires_at: int | None
+    pinned: bool
     device: str | None
     leases: int
     waiting: int

@@ -38,6 +38,8 @@ class SamplingFields(Struct, frozen=True, kw_only=True):
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=1024)] | None = None
     ignore_eos: bool | None = None
     min_tokens: Count | None = None
+    keep_alive: str | float | None = None
+    """Ollama's: how long the model stays after the request, as 300, "10m", 0, or -1 for ever."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     grammar: object = None

@@ -1,15 +1,18 @@
 """The pool, with its refusals in the gateway's words."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway import errors
 from gateway.catalog.catalog import KnownModel
-from gateway.pool import Lease, Pool, PoolModel, TooLarge
+from gateway.pool import Lease, Pool, PoolModel, Terms, TooLarge
 from gateway.pool import errors as pool_errors
 
 _CLASSES: dict[type[pool_errors.PoolError], type[errors.GatewayError]] = {
     pool_errors.TooLargeForDevice: errors.ModelTooLarge,
+    pool_errors.PinnedModelsInTheWay: errors.PinnedModelsInTheWay,
+    pool_errors.ModelUnloaded: errors.ModelUnloaded,
     pool_errors.QueueFull: errors.QueueFull,
     pool_errors.WaitExceeded: errors.ModelNotReady,
     pool_errors.PoolClosed: errors.ShuttingDown,
@@ -17,25 +20,46 @@ _CLASSES: dict[type[pool_errors.PoolError], type[errors.GatewayError]] = {
 
 
 @asynccontextmanager
-async def leased(pool: Pool, model: KnownModel) -> AsyncIterator[Lease]:
+async def leased(
+    pool: Pool, model: KnownModel, keep_alive: float | None = None
+) -> AsyncIterator[Lease]:
     """Waits until the model may be used, and holds it for the block. Raises a `GatewayError`."""
+    priority = model.preset.priority if model.preset else None
     try:
-        async with pool.lease(PoolModel(model.key, model.card, model.card.path)) as lease:
+        async with pool.lease(
+            pool_model(model), keep_alive=keep_alive, priority=priority or 0
+        ) as lease:
             yield lease
     except pool_errors.PoolError as error:
-        raise _refusal(error) from error
+        raise refusal_of(error) from error
 
 
 def served_context(pool: Pool, model: KnownModel) -> int:
     """Tokens that a prompt and its completion may fill. Raises `ModelTooLarge`."""
-    fit = pool.fit(model.card)
+    fit = pool.fit(model.card, terms_of(model))
     if isinstance(fit, TooLarge):
         error = pool_errors.TooLargeForDevice(model.id, fit.needed, fit.available)
-        raise _refusal(error)
+        raise refusal_of(error)
     return fit.placement.kv_tokens
 
 
-def _refusal(error: pool_errors.PoolError) -> errors.GatewayError:
+def pool_model(model: KnownModel) -> PoolModel:
+    return PoolModel(model.key, model.card, model.card.path, model.root, terms_of(model))
+
+
+def terms_of(model: KnownModel) -> Terms:
+    """What the operator says of the model, whichever preset it is asked by."""
+    settings = model.settings
+    stays = settings.keep_alive is None or math.isinf(settings.keep_alive)
+    return Terms(
+        pinned=settings.pin,
+        keep_alive_seconds=None if stays else settings.keep_alive,
+        priority=settings.priority or 0,
+        devices=tuple(settings.devices),
+    )
+
+
+def refusal_of(error: pool_errors.PoolError) -> errors.GatewayError:
     kind: type[errors.GatewayError]
     if isinstance(error, pool_errors.LoadFailedError):
         is_lasting = error.code == "bad_checkpoint"

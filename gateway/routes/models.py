@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from gateway.catalog.catalog import KnownModel
 from gateway.openai.models import Model, ModelList
 from gateway.pool import TooLarge
+from gateway.routes.lease import terms_of
 from gateway.routes.services import Services, services_of
 from gateway.translate.models import read_model
 
@@ -36,16 +37,10 @@ class ModelController(Controller):
 
 
 def _shown(services: Services, model: KnownModel) -> Model:
-    fit = services.pool.fit(model.card)
+    terms = terms_of(model)
+    fit = services.pool.fit(model.card, terms)
     # one that cannot be served here is listed with what it would have elsewhere
     context_length = (
         model.card.context_length if isinstance(fit, TooLarge) else fit.placement.kv_tokens
     )
-    return read_model(
-        model.id,
-        model.card,
-        created=model.created,
-        aliases=model.aliases,
-        status=services.pool.status(model.key),
-        context_length=context_length,
-    )
+    return read_model(model, services.pool.status(model.key, terms), context_length)

@@ -5,23 +5,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litestar import Request
+from prometheus_client import CollectorRegistry
 
 from engine.api import Engine
 from gateway.catalog.catalog import Catalog
 from gateway.config import Settings
+from gateway.events import Events
 from gateway.pool import Pool
 
 
 @dataclass(eq=False)
 class Services:
-    """is_draining: the server takes its leave, so nobody should send it new requests."""
+    """is_draining: the server takes its leave, so nobody should send it new requests.
+
+    registry: of this app's metrics alone.
+    """
 
     settings: Settings
     engine: Engine
     catalog: Catalog
     pool: Pool
+    events: Events
+    registry: CollectorRegistry
     is_draining: bool = False
     answering: set[asyncio.Task[None]] = field(default_factory=set)
+    preloading: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def cut(self) -> None:
         """Ends every reply that is being made with an error."""
@@ -31,7 +39,10 @@ class Services:
     async def close(self) -> None:
         """Cuts what is still being answered, and lets go of everything else."""
         self.cut()
-        await asyncio.gather(*self.answering, return_exceptions=True)
+        self.events.close()
+        for task in self.preloading:
+            task.cancel()
+        await asyncio.gather(*self.answering, *self.preloading, return_exceptions=True)
         await self.catalog.stop()
         await self.pool.close()
 

@@ -18,6 +18,7 @@ from gateway.translate.sampling import (
     UNSUPPORTED,
     read_generation,
     read_include_usage,
+    read_keep_alive,
     read_n,
     refuse_unsupported,
 )
@@ -60,6 +61,7 @@ def read_chat(request: ChatRequest, card: ModelCard, max_choices: int) -> Job:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         stream=request.stream or False,
         include_usage=read_include_usage(request),
+        keep_alive=read_keep_alive(request.keep_alive),
     )
 
 

@@ -17,6 +17,7 @@ from gateway.translate.sampling import (
     check_token_ids,
     read_generation,
     read_include_usage,
+    read_keep_alive,
     read_n,
     refuse_unsupported,
 )
@@ -53,6 +54,7 @@ def read_completion(
         max_tokens=max_tokens,
         stream=request.stream or False,
         include_usage=read_include_usage(request),
+        keep_alive=read_keep_alive(request.keep_alive),
     )
 
 

@@ -17,7 +17,8 @@ class Job:
     """What a request asks for. Its choices are prompt-major: index = prompt * n + j.
 
     generation.max_tokens is not used: `max_tokens` is, where None means the rest of the window.
-    prompt_param: the request's field that holds the prompt, for errors.
+    prompt_param: the request's field that holds the prompt, for errors. keep_alive: seconds that the
+    model stays after the request; None leaves it to the model's own.
     """
 
     prompts: tuple[Prompt, ...]
@@ -27,6 +28,7 @@ class Job:
     max_tokens: int | None = None
     stream: bool = False
     include_usage: bool = False
+    keep_alive: float | None = None
 
     @property
     def num_choices(self) -> int:

@@ -1,7 +1,12 @@
-"""A known model as `/v1/models` shows it."""
+"""A known model as `/v1/models` shows it, in OpenAI's words and those of llama.cpp's router."""
 
-from engine.api import ModelCard
-from gateway.openai.models import Architecture, Model, Status
+import time
+
+from msgspec import UNSET, UnsetType
+
+from gateway.catalog.catalog import KnownModel
+from gateway.llamacpp.models import LoadProgress, ModelEvent, Status, StatusChange
+from gateway.openai.models import Architecture, Model
 from gateway.pool.status import ModelState, ModelStatus
 
 STATUSES: dict[ModelState, str] = {
@@ -9,28 +14,28 @@ STATUSES: dict[ModelState, str] = {
     "loading": "loading",
     "loaded": "loaded",
     "draining": "loaded",
+    "paused": "sleeping",
     "unloading": "unloaded",
 }
 """Our states in the words of llama.cpp's router."""
 
+STAGE = "text_model"
+"""The router's name of the only stage that our loads have."""
 
-def read_model(
-    model_id: str,
-    card: ModelCard,
-    *,
-    created: int,
-    aliases: tuple[str, ...],
-    status: ModelStatus,
-    context_length: int,
-) -> Model:
+
+def read_model(model: KnownModel, status: ModelStatus, context_length: int) -> Model:
+    card = model.card
     return Model(
-        id=model_id,
-        created=created,
-        owned_by=model_id.split("/", 1)[0] if "/" in model_id else "roundhouse",
-        name=model_id.rsplit("/", 1)[-1],
-        aliases=list(aliases),
+        id=model.id,
+        created=model.created,
+        owned_by=model.id.split("/", 1)[0] if "/" in model.id else "roundhouse",
+        name=model.id.rsplit("/", 1)[-1],
+        root=model.root,
+        aliases=list(model.aliases),
         state=status.state,
-        status=Status(STATUSES[status.state]),
+        status=Status(STATUSES[status.state], _progress(status)),
+        expires_at=_expires_at(status),
+        pinned=status.pinned,
         device=status.device,
         leases=status.leases,
         waiting=status.waiting,
@@ -46,3 +51,22 @@ def read_model(
         capabilities=list(card.tasks),
         architecture=Architecture(["text"], ["text"]),
     )
+
+
+def read_event(model_id: str, status: ModelStatus | None) -> ModelEvent:
+    """A change of a model's state; without a status, of the list of models."""
+    if status is None:
+        return ModelEvent(model_id, "models_reload")
+    change = StatusChange(STATUSES[status.state], status.state, _progress(status))
+    return ModelEvent(model_id, "status_change", change)
+
+
+def _progress(status: ModelStatus) -> LoadProgress | UnsetType:
+    if status.state != "loading":
+        return UNSET
+    return LoadProgress([STAGE], STAGE, round(status.fraction, 3))
+
+
+def _expires_at(status: ModelStatus) -> int | None:
+    seconds = status.expires_in_seconds
+    return None if seconds is None else int(time.time() + seconds)

@@ -5,6 +5,7 @@ from typing import Final
 from engine.api import Generation, ModelCard, Sampling
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.openai.sampling import SamplingFields
+from gateway.units import parse_duration
 
 UNSUPPORTED: Final = (
     "grammar",
@@ -57,6 +58,16 @@ def read_include_usage(request: SamplingFields) -> bool:
     if not request.stream:
         raise InvalidRequest("stream_options: only with stream", "stream_options")
     return request.stream_options.include_usage or False
+
+
+def read_keep_alive(value: str | float | None) -> float | None:
+    """Seconds, infinite for ever."""
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise InvalidRequest(f"keep_alive: {error}", "keep_alive") from None
 
 
 def _read_sampling(

@@ -24,6 +24,30 @@ def test_a_template_that_cannot_be_used_stops_the_start(fake_engine, tmp_path, t
         create_app(load_settings(None, {"chat_templates": {"m": str(path)}}), fake_engine)
 
 
+def test_a_model_goes_only_to_devices_that_there_are(fake_engine, tmp_path):
+    """They are fixed until the next start, so another name is a mistake."""
+    settings = {"models_dir": tmp_path, "model": {"tiny": {"devices": ["cpu", "cpu:3"]}}}
+
+    with pytest.raises(SettingsError, match=r"'tiny'.*'cpu:3' is not one of cpu"):
+        create_app(load_settings(None, settings), fake_engine)
+
+
+async def test_groups_follow_their_names(fake_engine, tmp_path):
+    """A model of a group that has had its number makes room, though there is enough for both."""
+    for model in ("org/one", "two"):
+        add_model(fake_engine, tmp_path, model)
+    groups = [{"name": "g", "models": ["ONE", "two", "late"], "at_most": 1}]
+    pool = {"min_dwell_seconds": 0, "dwell_factor": 0}
+    async with serving(fake_engine, tmp_path, groups=groups, pool=pool) as live:
+        for model in ("one", "two", "late"):
+            if model == "late":
+                add_model(fake_engine, tmp_path, "late")
+            reply = await live.http.post(URL, json=CHAT | {"model": model})
+            assert reply.status_code == 200
+            (loaded,) = (await live.http.get("/api/ps")).json()["models"]
+            assert loaded["name"].endswith(model)
+
+
 async def test_the_address_is_known_when_the_port_is_bound(fake_engine, tmp_path):
     """Port 0 takes a free one."""
     async with serving(fake_engine, tmp_path) as live:

@@ -2,31 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings, SettingsError, load_settings, parse_bytes
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("4096", 4096),
-        ("2GiB", 2 * 2**30),
-        ("700MiB", 700 * 2**20),
-        ("700 mib", 700 * 2**20),
-        ("1.5GB", 1_500_000_000),
-        ("2G", 2 * 2**30),
-        ("12kB", 12_000),
-    ],
-)
-def test_sizes(text, expected):
-    """Binary and decimal units, as they are written elsewhere."""
-    assert parse_bytes(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "GiB", "-1", "2XB", "1e9", "2 G i B"])
-def test_what_is_no_size(text):
-    """Is refused with an example of one."""
-    with pytest.raises(ValueError, match="is not a size such as"):
-        parse_bytes(text)
+from gateway.config import Settings, SettingsError, load_settings
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -67,6 +43,17 @@ def test_a_file_here_is_read_without_being_named(tmp_path, monkeypatch):
         ('dtype = "float8"', "$.dtype"),
         ("[chat_templates]\nm = 5", "$.chat_templates"),
         ("port = x", "line 1"),
+        ('devices = ["cpu:1GiB", "gpu:1GiB"]', "$.devices[1]"),
+        (
+            '[model."org/a.b"]\npinn = true',
+            "[model.'org/a.b']: Object contains unknown field `pinn`",
+        ),
+        ('[model.a]\nkeep_alive = "soon"', "[model.'a']: 'soon' is not a duration"),
+        ("[presets.a]\ntemperature = 1", "[presets.'a']: Object missing required field `model`"),
+        ('[presets.a]\nmodel = "b"\ntop_p = 2', "[presets.'a']: Expected `float` <= 1.0"),
+        ("presets = 1", "$.presets"),
+        ('[[groups]]\nname = "g"\nmodels = []', "$.groups[0].models"),
+        ("[pool]\nvictims = 1", "$.pool.victims"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path, text, named):
@@ -92,3 +79,32 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
 def test_loopback(host, expected):
     """There the Host header is checked."""
     assert Settings(host=host).is_loopback is expected
+
+
+def test_what_is_said_of_models(tmp_path):
+    """Tables by name for models and presets, and a list of groups."""
+    text = """
+    devices = ["cpu:2GiB", "cpu:1GiB"]
+    [model."org/a.b"]
+    pin = true
+    keep_alive = "5m"
+    devices = ["cpu:1"]
+    [presets.terse]
+    model = "org/a.b"
+    max_tokens = 50
+    keep_alive = -1
+    [[groups]]
+    name = "large"
+    models = ["a", "b"]
+    at_most = 1
+    [pool]
+    pausing = false
+    """
+    settings = load_settings(write(tmp_path, text))
+
+    model, preset, group = settings.model["org/a.b"], settings.presets["terse"], settings.groups[0]
+    assert (model.pin, model.keep_alive, model.devices) == (True, 300, ["cpu:1"])
+    assert (preset.model, preset.max_tokens, preset.keep_alive) == ("org/a.b", 50, float("inf"))
+    assert (group.models, group.at_most, group.alone) == (["a", "b"], 1, False)
+    assert not settings.pool.pausing
+    assert settings.total_memory == 3 * 2**30

@@ -1,10 +1,11 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
-from gateway.cli.models import decimal
+from gateway.cli.models import decimal, until
 
 
 def test_list_shows_all_models(roundhouse, loopback):
@@ -65,3 +66,18 @@ def test_closed_pipe_is_silent(loopback):
         errors = process.stderr.read()
 
     assert errors == b""
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ({"pinned": True, "expires_at": None}, "pinned"),
+        ({"expires_at": None}, "its room is needed"),
+        ({"expires_at": 1_795_416_970}, "%H:%M:%S"),
+    ],
+)
+def test_until_says_how_long_a_model_stays(model, text):
+    """By the clock of the machine where it is read."""
+    moment = datetime.fromtimestamp(1_795_416_970, UTC).astimezone()
+
+    assert until(model) == moment.strftime(text)

@@ -1,0 +1,1 @@
+"""Wire structs of llama.cpp's router and nothing else."""

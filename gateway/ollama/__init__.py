@@ -1,0 +1,1 @@
+"""Ollama's wire structs and nothing else."""

@@ -1,0 +1,122 @@
+"""llama.cpp's router, as Open WebUI drives it, and what it has no word for: pins and plans."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from litestar import Controller, Request, Response, get, post
+from litestar.response import Stream
+
+from gateway import sse
+from gateway.catalog.catalog import KnownModel
+from gateway.errors import GatewayError, problem_of
+from gateway.events import Events
+from gateway.llamacpp.models import Done, ModelName
+from gateway.openai.commands import Load, Unload
+from gateway.pool import Plan
+from gateway.pool.errors import error_of
+from gateway.routes.body import decode, read_body
+from gateway.routes.lease import leased, pool_model, refusal_of, served_context
+from gateway.routes.services import Services, services_of
+from gateway.translate.models import read_event
+from gateway.translate.plan import read_plan
+from gateway.translate.sampling import read_keep_alive
+
+_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+_load = msgspec.json.Decoder(Load)
+_unload = msgspec.json.Decoder(Unload)
+_name = msgspec.json.Decoder(ModelName)
+_encode = msgspec.json.Encoder().encode
+
+log = structlog.get_logger()
+Body = TypeVar("Body", Load, Unload, ModelName)
+
+
+class RouterController(Controller):
+    """What is so already is answered with success, so that asking twice does no harm."""
+
+    @post(["/models/load", "/v1/models/load"], status_code=200)
+    async def load(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Answers when the load is ordered, or refused; how it goes on, the events tell."""
+        order, model = await _read(request, _load)
+        services = services_of(request)
+        served_context(services.pool, model)
+        keep_alive = read_keep_alive(order.keep_alive)
+        task = asyncio.create_task(_preload(services, model, keep_alive))
+        services.preloading.add(task)
+        task.add_done_callback(services.preloading.discard)
+        await asyncio.sleep(0)  # a refusal comes in its first step
+        if task.done() and (refusal := task.result()):
+            raise refusal
+        return _json(Done())
+
+    @post(["/models/unload", "/v1/models/unload"], status_code=200)
+    async def unload(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        order, model = await _read(request, _unload)
+        services_of(request).pool.unload(model.key, force=order.force)
+        return _json(Done())
+
+    @post("/v1/models/pin", status_code=200)
+    async def pin(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        _, model = await _read(request, _name)
+        services_of(request).pool.pin(model.key)
+        return _json(Done())
+
+    @post("/v1/models/unpin", status_code=200)
+    async def unpin(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        _, model = await _read(request, _name)
+        services_of(request).pool.pin(model.key, is_pinned=False)
+        return _json(Done())
+
+    @post("/v1/models/plan", status_code=200)
+    async def plan(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        """What a request for the model would do now; nothing is done."""
+        _, model = await _read(request, _name)
+        plan = services_of(request).pool.plan(pool_model(model))
+        return _json(read_plan(model.id, plan, _refusal(model, plan)))
+
+    @get("/models/sse")
+    async def events(self, request: Request[Any, Any, Any]) -> Response[Any]:
+        """Changes of state and the progress of loads, from now on."""
+        services = services_of(request)
+        content = _events(services.events, services.settings.limits.keep_alive_seconds)
+        return Stream(content, media_type=sse.MEDIA_TYPE, headers=_STREAM_HEADERS)
+
+
+async def _read(
+    request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[Body]
+) -> tuple[Body, KnownModel]:
+    """The command, and the model that it names."""
+    services = services_of(request)
+    body = decode(await read_body(request, services.settings.limits.body_seconds), decoder)
+    return body, await services.catalog.resolve(body.model)
+
+
+async def _preload(
+    services: Services, model: KnownModel, keep_alive: float | None
+) -> GatewayError | None:
+    """Returns why it failed: later than at once, nobody is there to be told."""
+    try:
+        async with leased(services.pool, model, keep_alive):
+            return None
+    except GatewayError as error:
+        log.warning("preload_failed", model=model.id, reason=error.message)
+        return error
+
+
+def _refusal(model: KnownModel, plan: Plan) -> Any:
+    return problem_of(refusal_of(error_of(model.id, plan.refusal))) if plan.refusal else None
+
+
+async def _events(events: Events, seconds: float) -> AsyncGenerator[bytes, None]:
+    with events.listen() as listener:
+        yield sse.comment("listening")  # so that the client has the headers at once
+        async for change in listener.events(seconds):
+            yield sse.comment("still here") if change is None else sse.event(read_event(*change))
+
+
+def _json(reply: msgspec.Struct) -> Response[bytes]:
+    return Response(_encode(reply), media_type="application/json")

@@ -1,0 +1,116 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.api import DeviceStats, EngineError
+from tests.gateway.live import IMPATIENT, Live, add_model, serving
+
+CHAT = {"messages": [{"role": "user", "content": "x"}]}
+
+
+async def samples(live: Live) -> dict[tuple[str, str], float]:
+    """Values by name and labels, as `a=b,c=d`."""
+    response = await live.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (s.name, ",".join(f"{key}={value}" for key, value in sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(response.text)
+        for s in family.samples
+    }
+
+
+async def test_an_idle_server(live):
+    """Everything is free, and what never happened is nought."""
+    found = await samples(live)
+
+    assert found["roundhouse_device_planned_bytes", "device=cpu,kind=free"] == 1000
+    assert found["roundhouse_swap_seconds_total", "device=cpu"] == 0
+    assert found["process_open_fds", ""] > 0
+
+
+async def test_swaps_show(fake_engine, tmp_path):
+    """Loads, the eviction between them and its reason, waits, bytes, and who is there."""
+    for model in ("one", "two"):
+        add_model(fake_engine, tmp_path, model, weights_bytes=600)
+    pool = {"min_dwell_seconds": 0, "dwell_factor": 0}
+    async with serving(fake_engine, tmp_path, pool=pool) as live:
+        for model in ("one", "two", "two"):
+            reply = await live.http.post("/v1/chat/completions", json=CHAT | {"model": model})
+            assert reply.status_code == 200
+        found = await samples(live)
+
+    for model in ("one", "two"):
+        labels = f"model={model},outcome=loaded,tier=disk"
+        assert found["roundhouse_loads_total", labels] == 1
+    assert found["roundhouse_evictions_total", "reason=room"] == 1
+    assert found["roundhouse_dwell_seconds_count", ""] == 1
+    assert found["roundhouse_queue_wait_seconds_count", ""] == 3
+    assert found["roundhouse_device_planned_bytes", "device=cpu,kind=models"] == 600
+    assert found["roundhouse_device_used_bytes", "device=cpu,kind=weights"] == 600
+    assert found["roundhouse_ledger_error_bytes", "model=two"] == 0
+    assert found["roundhouse_requests_running", "model=two"] == 0
+    assert ("roundhouse_ledger_error_bytes", "model=one") not in found
+
+
+async def test_refusals_show(fake_engine, tmp_path):
+    """By why; here the queue is full."""
+    add_model(fake_engine, tmp_path, "tiny")
+    fake_engine.hold_loads = True
+    chat = CHAT | {"model": "tiny", "stream": True}
+    limits = IMPATIENT | {"queue_per_model": 1}
+    async with (
+        serving(fake_engine, tmp_path, limits=limits) as live,
+        live.http.stream("POST", "/v1/chat/completions", json=chat) as first,
+    ):
+        lines = first.aiter_lines()
+        while await anext(lines) != ": loading tiny 0%":
+            pass
+        reply = await live.http.post("/v1/chat/completions", json=chat)
+        found = await samples(live)
+        fake_engine.finish_load(fake_engine.loads[0].path)
+        assert [line async for line in lines][-2] == "data: [DONE]"
+
+    assert reply.status_code == 429
+    assert found["roundhouse_refusals_total", "reason=queue_is_full"] == 1
+    assert found["roundhouse_requests_waiting", "model=tiny"] == 1
+
+
+async def test_workers_tell_their_own(fake_engine, tmp_path):
+    """What they count of prompts and of the host's memory passes through."""
+    stats = DeviceStats(9, warm_bytes=5, parked_bytes=3, prompt_tokens=40, cached_tokens=10)
+    fake_engine.stats = {"cpu": stats}
+    async with serving(fake_engine, tmp_path) as live:
+        found = await samples(live)
+
+    assert found["roundhouse_host_bytes", "device=cpu,kind=warm"] == 5
+    assert found["roundhouse_host_bytes", "device=cpu,kind=parked"] == 3
+    assert found["roundhouse_prompt_tokens_total", "device=cpu"] == 40
+    assert found["roundhouse_cached_prompt_tokens_total", "device=cpu"] == 10
+    assert found["roundhouse_steps_total", "device=cpu"] == 9
+
+
+async def test_a_lost_worker_shows(live):
+    """It is being started anew."""
+    live.engine.lose("cpu")
+
+    assert (await samples(live))["roundhouse_worker_restarts_total", "device=cpu"] == 1
+
+
+async def test_openmetrics_for_who_asks(live):
+    """Prometheus itself does."""
+    accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+    response = await live.http.get("/metrics", headers=accept)
+
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+
+
+async def test_a_failed_load_shows(fake_engine, tmp_path):
+    """Once, however many waited for it."""
+    add_model(fake_engine, tmp_path, "tiny")
+    fake_engine.errors["load"] = EngineError("bad_checkpoint", "cut short")
+    async with serving(fake_engine, tmp_path) as live:
+        reply = await live.http.post("/v1/chat/completions", json=CHAT | {"model": "tiny"})
+        found = await samples(live)
+
+    assert reply.status_code == 503
+    assert found["roundhouse_loads_total", "model=tiny,outcome=failed,tier=none"] == 1
+    assert found["roundhouse_refusals_total", "reason=cannot_load"] == 1
