@@ -23,7 +23,7 @@ from engine.api import (
     TextSource,
 )
 from engine.launcher import Launcher, LocalLauncher
-from engine.links import DType, TextLink, WorkerLink
+from engine.links import DType, Inbox, KVDType, TextLink, WorkerLink
 from engine.run_folder import make_run_folder
 from engine.wire import (
     Attach,
@@ -51,7 +51,15 @@ class LocalEngine:
         launcher: Launcher | None = None,
         images: ImageCache | None = None,
         host: HostMemory | None = None,
+        *,
+        threads: int | None = None,
+        kv_dtype: KVDType = "auto",
     ) -> None:
+        """threads: what each worker computes with; None is all that there are.
+
+        All, even for several workers of one machine: a worker that has nothing to do sleeps, and
+        while one swaps the other should not have to do with half of the cores.
+        """
         self._devices = tuple(devices)
         self._numbers = itertools.count(1)
         self._folder = make_run_folder()
@@ -66,6 +74,8 @@ class LocalEngine:
                 launcher,
                 images=images or ImageCache(),
                 host=host or HostMemory(),
+                threads=threads,
+                kv_dtype=kv_dtype,
             )
             for number, device in enumerate(self._devices)
         }
@@ -176,13 +186,13 @@ class LocalEngine:
 
     async def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
         stream = next(self._numbers)
-        queue: asyncio.Queue[Delta | Failure] = asyncio.Queue()
+        inbox = Inbox()
         self._text.send(Generate(stream, device, handle, list(runs)))
-        self._text.streams[stream] = queue
+        self._text.streams[stream] = inbox
         running = {run.index for run in runs}
         try:
             while running:
-                delta = await queue.get()
+                delta = await inbox.get()
                 if isinstance(delta, Failure):
                     running.clear()
                     raise delta.error()

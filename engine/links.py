@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -41,6 +42,7 @@ Answer = TypeVar("Answer")
 In = TypeVar("In")
 
 DType = Literal["auto", "float32", "bfloat16"]
+KVDType = Literal["auto", "q8_0"]
 
 # How long torch's threads spin at the end of each operator before they sleep, some 10 us. By default
 # it is milliseconds: with anything else on the cores they then spin against the very thread that they
@@ -78,6 +80,26 @@ class Calls(Generic[Key, Answer]):
     def fail_all(self, failure: Failure) -> None:
         for key in list(self._waiting):
             self.refuse(key, failure)
+
+
+class Inbox:
+    """What has come for one stream. An `asyncio.Queue` without its bounds and its many getters."""
+
+    def __init__(self) -> None:
+        self._items: deque[Delta | Failure] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Delta | Failure) -> None:
+        self._items.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> Delta | Failure:
+        """The next, as soon as there is one. For one caller at a time."""
+        while not self._items:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._items.popleft()
 
 
 class Link(Generic[In]):
@@ -121,14 +143,17 @@ class WorkerLink(Link[Event]):
         *,
         images: ImageCache,
         host: HostMemory,
+        threads: int | None = None,
+        kv_dtype: KVDType = "auto",
     ) -> None:
         arguments = ["--socket", str(socket), "--device", device.name]
-        arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype]
+        arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype, "--kv-dtype", kv_dtype]
         arguments += ["--image-cache", images.folder]
         if images.max_bytes is not None:
             arguments += ["--image-cache-bytes", str(images.max_bytes)]
         for name, value in (("warm", host.warm_bytes), ("parked", host.parked_bytes)):
             arguments += [] if value is None else [f"--{name}-bytes", str(value)]
+        arguments += [] if threads is None else ["--threads", str(threads)]
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
         program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
         super().__init__(launcher, program, lost)
@@ -185,7 +210,7 @@ class TextLink(Link[TextEvent]):
         lost = Failure("text_lost", "the text process died; it is being restarted")
         super().__init__(launcher, Program("text", "engine.text", (), TextEvent), lost)
         self.prepares: Calls[int, Prepared] = Calls()
-        self.streams: dict[int, asyncio.Queue[Delta | Failure]] = {}
+        self.streams: dict[int, Inbox] = {}
         self.when_ready: Callable[[], None] = lambda: None
 
     def on_event(self, event: TextEvent) -> None:
@@ -197,11 +222,11 @@ class TextLink(Link[TextEvent]):
                 self.prepares.settle(event.call, event.prepared, event.failure)
             case Deltas():
                 for stream, delta in event.deltas:
-                    if queue := self.streams.get(stream):
-                        queue.put_nowait(delta)
+                    if inbox := self.streams.get(stream):
+                        inbox.put(delta)
 
     async def on_lost(self) -> None:
         await super().on_lost()
         self.prepares.fail_all(self.lost)
-        for queue in self.streams.values():
-            queue.put_nowait(self.lost)
+        for inbox in self.streams.values():
+            inbox.put(self.lost)

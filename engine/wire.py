@@ -1,15 +1,10 @@
-"""Frames between processes: length-prefixed msgpack of tagged unions. Never pickle.
+"""What processes say to each other, frame by frame (`engine.channel`).
 
 gateway -> worker   `Command`      worker -> gateway   `Event`
 text    -> worker   `Work`         worker -> text      `Step`, one per engine step
 gateway -> text     `TextCommand`  text   -> gateway   `TextEvent`
 """
 
-import asyncio
-import struct
-from typing import Generic, TypeVar
-
-import msgspec
 from msgspec import Struct
 
 from engine.api import (
@@ -25,9 +20,6 @@ from engine.api import (
     Sampling,
     TextSource,
 )
-
-MAX_FRAME_BYTES = 256 * 2**20
-_LENGTH = struct.Struct("<I")
 
 # --- gateway and worker -------------------------------------------------------------------------
 
@@ -211,39 +203,3 @@ class Deltas(Struct, frozen=True, tag=True):
 
 
 TextEvent = TextReady | PrepareDone | Deltas
-
-# --- channel ------------------------------------------------------------------------------------
-
-In = TypeVar("In")
-
-
-class Channel(Generic[In]):
-    """Typed frames over a stream. `receive` gives None at the end of the stream."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: type[In]
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._decoder = msgspec.msgpack.Decoder(incoming)
-        self._encoder = msgspec.msgpack.Encoder()
-
-    def send(self, message: Struct) -> None:
-        """Queues a frame. A peer that is gone shows on `receive`, not here."""
-        body = self._encoder.encode(message)
-        if len(body) > MAX_FRAME_BYTES:
-            raise ValueError(f"frame of {len(body)} bytes, limit {MAX_FRAME_BYTES}")
-        if not self._writer.is_closing():
-            self._writer.write(_LENGTH.pack(len(body)) + body)
-
-    async def receive(self) -> In | None:
-        try:
-            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-            if length > MAX_FRAME_BYTES:
-                raise ValueError(f"frame of {length} bytes, limit {MAX_FRAME_BYTES}")
-            return self._decoder.decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-    def close(self) -> None:
-        self._writer.close()

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
 from engine.api import Failure
+from engine.channel import Channel
 from engine.text.generations import Generations, StreamDeltas
-from engine.wire import Channel, Step, Stop, Work
+from engine.wire import Step, Stop, Work
 
 log = structlog.get_logger()
 
@@ -53,9 +53,8 @@ class WorkerConnection:
             for work in self._waiting:
                 self._channel.send(work)
             self._waiting.clear()
-            while (step := await self._channel.receive()) is not None:
-                self._take(step)
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            await self._channel.each(self._take)
+        except (OSError, ValueError) as error:
             log.warning("worker_connection_failed", device=self.device, error=str(error))
         finally:
             self._lose()
@@ -65,11 +64,9 @@ class WorkerConnection:
         async with asyncio.timeout(CONNECT_SECONDS):
             while True:
                 try:
-                    reader, writer = await asyncio.open_unix_connection(self._socket)
+                    return await Channel.to(self._socket, Step)
                 except (FileNotFoundError, ConnectionRefusedError):
                     await asyncio.sleep(RETRY_SECONDS)
-                else:
-                    return Channel(reader, writer, Step)
 
     def _take(self, step: Step) -> None:
         deltas, stops = self.generations.step(step.outputs)

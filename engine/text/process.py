@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import structlog
 
 from engine.api import Delta, EngineError, Failure, Prepared, Run
+from engine.channel import Channel
 from engine.text.connection import WorkerConnection
 from engine.text.generations import StreamDeltas
 from engine.text.prompts import PreparedPrompt, PromptReader
 from engine.wire import (
     Attach,
     Cancel,
-    Channel,
     Deltas,
     Discard,
     Generate,
@@ -41,8 +41,7 @@ class TextProcess:
     async def run(self) -> None:
         """Serves until the end of the channel."""
         self._channel.send(TextReady())
-        while (command := await self._channel.receive()) is not None:
-            self._obey(command)
+        await self._channel.each(self._obey)
         for task in self._preparing:
             task.cancel()
         for worker in self._workers.values():

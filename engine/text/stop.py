@@ -20,6 +20,8 @@ class StopMatcher:
         An end that could still become a stop string is held back. After a match nothing more is
         to be fed.
         """
+        if not self._patterns:
+            return text, None
         for index, char in enumerate(text):
             found = [pattern.text for pattern in self._patterns if pattern.advance(char)]
             if found:

@@ -1,7 +1,6 @@
 """One sequence's tokens to deltas."""
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from engine.api import Delta, FinishReason, Run, TokenLogprob, TopLogprob, Usage
 from engine.text.detokenizer import Detokenizer
@@ -11,8 +10,7 @@ from engine.text.tokenizer import Tokenizer
 from engine.wire import Logprob, Output
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """A token not sent yet, and from which to which character of the text it reaches."""
 
     token_id: int
@@ -50,7 +48,8 @@ class Writer:
         if output.failure is not None:
             return Delta(self._index, failure=output.failure), False
         self._cached_tokens = max(self._cached_tokens, output.cached_tokens)
-        self._take_prompt_logprobs(output.prompt_logprobs)
+        if output.prompt_logprobs:
+            self._take_prompt_logprobs(output.prompt_logprobs)
         echo, prompt_logprobs = self._prompt_part(is_last=output.finish_reason is not None)
         text, is_stopped = self._generated_part(output)
         reason = "stop" if is_stopped else output.finish_reason
@@ -81,10 +80,12 @@ class Writer:
 
     def _prompt_part(self, *, is_last: bool) -> tuple[str, list[TokenLogprob]]:
         """The echo and the prompt's logprobs, once and together."""
+        if self._is_prompt_sent:
+            return "", []
         is_complete = not self._generation.sampling.prompt_logprobs or len(
             self._prompt_logprobs
         ) == len(self._prompt.token_ids)
-        if self._is_prompt_sent or not (is_complete or is_last):
+        if not (is_complete or is_last):
             return "", []
         self._is_prompt_sent = True
         return self._prompt.echo if self._generation.echo else "", self._prompt_logprobs
@@ -125,10 +126,10 @@ class Writer:
         held, self._held = self._held, []
         if is_stopped:
             return [token for token in held if token.start < self._num_sent_chars]
-        num_ready = len(held)
-        if not is_last:
-            late = (i for i, token in enumerate(held) if token.end > self._num_sent_chars)
-            num_ready = next(late, num_ready)
+        if is_last or not held or held[-1].end <= self._num_sent_chars:  # nothing is held back
+            return held
+        late = (i for i, token in enumerate(held) if token.end > self._num_sent_chars)
+        num_ready = next(late)
         self._held = held[num_ready:]
         return held[:num_ready]
 

@@ -1,15 +1,17 @@
-from functools import partial
 from typing import Any
 
 import msgspec
 from litestar import Controller, Request, Response, post
 
+from gateway.catalog.catalog import KnownModel
 from gateway.openai.chat import ChatRequest
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.respond import respond
 from gateway.routes.services import services_of
 from gateway.translate.chat import ChatReply, read_chat
+from gateway.translate.job import Job
+from gateway.translate.presets import preset_chat
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 
@@ -20,6 +22,9 @@ class ChatController(Controller):
         services = services_of(request)
         limits = services.settings.limits
         chat = decode(await read_body(request, limits.body_seconds), _decoder)
-        read = partial(read_chat, chat, max_choices=limits.choices)
+
+        def read(model: KnownModel) -> Job:
+            return read_chat(preset_chat(chat, model.preset), model.card, limits.choices)
+
         exchange = Exchange(services, chat.model, read, ChatReply)
         return await respond(request, services, exchange, is_stream=chat.stream or False)

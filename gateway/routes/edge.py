@@ -18,7 +18,7 @@ from gateway.routes.origins import Origins
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # asked for all the time by machines, so no line for each success
-_QUIET = frozenset({"/livez", "/readyz", "/health"})
+_QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from engine.api import ChatPrompt, Delta, EngineError, ModelCard, Prepared, Prompt
+from engine.api import ChatPrompt, Delta, EngineError, Prepared, Prompt
 from gateway import sse
 from gateway.catalog.catalog import KnownModel
 from gateway.log import note
@@ -29,9 +29,10 @@ class Exchange:
 
     services: Services
     name: str
-    read: Callable[[ModelCard], Job]
+    read: Callable[[KnownModel], Job]
     reply_of: Callable[[str, Job], Reply]
     model: KnownModel | None = None
+    has_lease: bool = False
 
     async def answer(self) -> AsyncGenerator[bytes, None]:
         """The reply's bytes, ready to send. What needs no model in memory is refused before one is.
@@ -40,26 +41,31 @@ class Exchange:
         """
         model = self.model = await self.services.catalog.resolve(self.name)
         note(model=model.id)
-        job = self.read(model.card)
+        job = self.read(model)
         context_length = served_context(self.services.pool, model)
         job.refuse_hopeless(context_length)
         async with self._prepared(model, job) as prepared:
             runs = job.runs(prepared, context_length)
-            async with leased(self.services.pool, model) as lease:
+            async with leased(self.services.pool, model, job.keep_alive) as lease:
+                self.has_lease = True
                 deltas = self.services.engine.generate(lease.device, lease.handle, runs)
                 reply = self.reply_of(model.id, job)
-                async with aclosing(_raising(deltas)) as sound:
-                    async for piece in _render(reply, sound, is_stream=job.stream):
+                async with aclosing(cast("AsyncGenerator[Delta, None]", deltas)) as source:
+                    async for piece in _render(reply, source, is_stream=job.stream):
                         yield piece
 
     def progress(self) -> str:
         """What the server is busy with, for a client that waits."""
         if self.model is None:
             return "looking at the model"
-        status = self.services.pool.status(self.model.key)
+        pool, name = self.services.pool, self.model.id
+        status = pool.status(self.model.key)
         if status.state == "loading":
-            return f"loading {self.model.id} {status.fraction:.0%}"
-        return "working" if status.state == "loaded" else f"waiting for {self.model.id}"
+            return f"loading {name} {status.fraction:.0%}"
+        if self.has_lease:
+            return f"paused, the turn of {name} comes" if status.state == "paused" else "working"
+        ahead = pool.ahead(self.model.key)
+        return f"waiting for {name}, {ahead} ahead" if ahead else f"waiting for {name}"
 
     @asynccontextmanager
     async def _prepared(self, model: KnownModel, job: Job) -> AsyncIterator[list[Prepared]]:
@@ -101,27 +107,21 @@ async def _all(calls: list[Coroutine[Any, Any, Prepared]]) -> list[Prepared]:
     return [task.result() for task in tasks]
 
 
-async def _raising(deltas: AsyncIterator[Delta]) -> AsyncGenerator[Delta, None]:
-    """The same deltas; a failure in one of them ends the whole request."""
-    async with aclosing(cast("AsyncGenerator[Delta, None]", deltas)) as source:
-        async for delta in source:
-            if delta.failure:
-                raise delta.failure.error()
-            yield delta
-
-
 async def _render(
     reply: Reply, deltas: AsyncIterator[Delta], *, is_stream: bool
 ) -> AsyncIterator[bytes]:
-    opening = b"".join(sse.event(message) for message in reply.begin()) if is_stream else b""
+    """The reply's pieces. A failure in a delta ends the whole request: half an answer is none."""
+    opening = b"".join(map(sse.event, reply.begin())) if is_stream else b""
     async for delta in deltas:
+        if delta.failure:
+            raise delta.failure.error()
         messages = reply.add(delta)
-        if piece := opening + b"".join(sse.event(message) for message in messages):
+        if piece := opening + b"".join(map(sse.event, messages)):
             yield piece
         opening = b""
     prompt_tokens, completion_tokens = reply.num_tokens
     note(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     if is_stream:
-        yield b"".join(sse.event(message) for message in reply.end()) + sse.DONE
+        yield b"".join(map(sse.event, reply.end())) + sse.DONE
     else:
         yield _encode(reply.whole())

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from gateway.errors import ClientGone, ShuttingDown
+from gateway.routes.patience import Patience
 
 MAX_BUFFER_BYTES = 256 * 1024
 
@@ -21,7 +22,7 @@ class Pump:
         self._stall_seconds = stall_seconds
         self._pieces: list[bytes] = []
         self._num_bytes = 0
-        self._news = asyncio.Event()
+        self._patience = Patience()
         self._room = asyncio.Event()
         self.task = asyncio.create_task(self._run(source), name="pump")
 
@@ -31,12 +32,9 @@ class Pump:
 
     async def wait(self, seconds: float) -> bool:
         """Whether there is something to take, an end included, within `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
+        if not (self._pieces or self.is_done):
+            await self._patience.wait(seconds)
+        return bool(self._pieces) or self.is_done
 
     def take(self) -> bytes:
         """All that is ready, as one piece: fewer, larger writes when the reader lags."""
@@ -44,8 +42,6 @@ class Pump:
         self._pieces.clear()
         self._num_bytes = 0
         self._room.set()
-        if not self.is_done:
-            self._news.clear()
         return ready
 
     def cancel(self) -> None:
@@ -56,7 +52,11 @@ class Pump:
         try:
             async with aclosing(source):
                 async for piece in source:
-                    await self._put(piece)
+                    self._pieces.append(piece)
+                    self._num_bytes += len(piece)
+                    self._patience.end()
+                    if self._num_bytes >= MAX_BUFFER_BYTES:
+                        await self._wait_for_room()
         except asyncio.CancelledError:
             self.error = ShuttingDown("The server is shutting down.")  # or nobody reads it
             raise
@@ -64,14 +64,9 @@ class Pump:
             self.error = error
         finally:
             self.is_done = True
-            self._news.set()
+            self._patience.close()
 
-    async def _put(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._num_bytes += len(piece)
-        self._news.set()
-        if self._num_bytes < MAX_BUFFER_BYTES:
-            return
+    async def _wait_for_room(self) -> None:
         self._room.clear()
         try:
             async with asyncio.timeout(self._stall_seconds):

@@ -24,13 +24,13 @@ from engine.api import (
     TextPrompt,
     TextSource,
 )
+from engine.channel import Channel
 from engine.client import LocalEngine
 from engine.launcher import Program
 from engine.wire import (
     Attach,
     Cancel,
     CancelLoad,
-    Channel,
     Command,
     Deltas,
     Discard,
@@ -81,8 +81,8 @@ class ScriptedLauncher:
         ours, theirs = socket.socketpair()
         heard = TextCommand if program.name == "text" else Command
         process = ScriptedProcess(
-            Channel(*await asyncio.open_unix_connection(sock=ours), program.incoming),
-            Channel(*await asyncio.open_unix_connection(sock=theirs), heard),
+            await Channel.over(ours, program.incoming),
+            await Channel.over(theirs, heard),
         )
         self.processes.setdefault(program.name, []).append(process)
         process.far.send(

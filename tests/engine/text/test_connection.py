@@ -10,10 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.api import Generation, Run
+from engine.channel import Channel
 from engine.text import connection as connection_module
 from engine.text.connection import WorkerConnection
 from engine.text.prompts import PreparedPrompt
-from engine.wire import Channel, Output, Start, Step, Stop, Work
+from engine.wire import Output, Start, Step, Stop, Work
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def socket_path() -> Iterator[Path]:
 async def listening(path: Path) -> AsyncIterator[asyncio.Queue[Channel[Any]]]:
     """A worker's door; who comes in is put into the queue."""
     visitors: asyncio.Queue[Channel[Any]] = asyncio.Queue()
-    server = await asyncio.start_unix_server(
-        lambda reader, writer: visitors.put_nowait(Channel(reader, writer, Work)), path
+    server = await asyncio.get_running_loop().create_unix_server(
+        lambda: Channel(Work, visitors.put_nowait), path
     )
     async with server:
         yield visitors

@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from engine.api import ChatPrompt, Generation, Run, Sampling, TextPrompt, TextSource, TokenPrompt
+from engine.channel import Channel
 from engine.checkpoint import open_checkpoint
 from engine.launcher import LocalLauncher, LocalProcess, Program
 from engine.wire import (
     Attach,
     Cancel,
-    Channel,
     Deltas,
     Discard,
     Generate,
@@ -70,10 +70,9 @@ class FakeWorker:
         self.visitors: asyncio.Queue[Channel[Any]] = asyncio.Queue()
 
     async def open(self) -> None:
-        self.server = await asyncio.start_unix_server(self._welcome, self.path)
-
-    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.visitors.put_nowait(Channel(reader, writer, Work))
+        self.server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Channel(Work, self.visitors.put_nowait), self.path
+        )
 
     async def starts(self, channel: Channel[Any], count: int) -> list[int]:
         return [(await channel.receive()).sequence for _ in range(count)]
