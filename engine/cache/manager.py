@@ -1,6 +1,6 @@
 """Blocks and state slots for sequences, shared where their tokens begin alike. No tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from engine.cache.blocks import BlockPool
@@ -45,6 +45,10 @@ class CacheManager:
         return self._pool.num_blocks
 
     @property
+    def num_slots(self) -> int:
+        return self._slots.num_slots
+
+    @property
     def num_free(self) -> int:
         """Blocks that no sequence holds, those kept for reuse among them."""
         return self._pool.num_free
@@ -53,6 +57,22 @@ class CacheManager:
     def num_free_slots(self) -> int:
         """Slots that no sequence holds, snapshots among them."""
         return self._slots.num_free
+
+    @property
+    def blank_blocks(self) -> Collection[int]:
+        """Those whose contents mean nothing."""
+        return self._pool.blanks
+
+    @property
+    def blank_slots(self) -> Collection[int]:
+        """Those whose contents mean nothing."""
+        return self._slots.blanks
+
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is held, and nothing kept for reuse."""
+        used = self.num_blocks - len(self.blank_blocks)
+        return not used and len(self.blank_slots) == self._slots.num_slots
 
     @property
     def num_tables(self) -> int:

@@ -32,6 +32,11 @@ class StateSlots:
         """Slots that no sequence holds, snapshots among them."""
         return self._pool.num_free
 
+    @property
+    def blanks(self) -> Sequence[int]:
+        """Slots that hold no state of anybody."""
+        return self._pool.blanks
+
     def longest(self, names: Sequence[bytes]) -> int:
         """After how many of these blocks, at most, the state is kept."""
         places = range(len(names), 0, -1)

@@ -1,9 +1,15 @@
 """What a layer keeps for a sequence, declared as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
+from typing import Literal
+
+from engine.kernels.q8_0 import row_bytes
+
+KVDType = Literal["auto", "q8_0"]
+"""What keys and values are kept in; auto is what the model computes in."""
 
 STATE_BYTES = 4
 """Of a state's values: they are float32 whatever the model computes in, as rounding adds up."""
@@ -11,14 +17,19 @@ STATE_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class KV:
-    """Keys and values of every token. window: only the last `window` tokens are ever attended."""
+    """Keys and values of every token. window: only the last `window` tokens are ever attended.
+
+    is_packed: they are rows of `engine.kernels.q8_0`. No layer declares it: see `stored`.
+    """
 
     num_heads: int
     head_dim: int
     window: int | None = None
+    is_packed: bool = False
 
     def bytes_per_token(self, element_bytes: int) -> int:
-        return 2 * self.num_heads * self.head_dim * element_bytes
+        values = self.head_dim * element_bytes
+        return 2 * self.num_heads * (row_bytes(self.head_dim) if self.is_packed else values)
 
     @property
     def bytes_per_sequence(self) -> int:
@@ -82,3 +93,17 @@ class Both:
 
 
 CacheSpec = KV | Latent | State | Both
+
+
+def stored(spec: CacheSpec, kv_dtype: KVDType) -> CacheSpec:
+    """What a layer declares, as it is kept. Latents and states stay in what they are declared in."""
+    if isinstance(spec, Both):
+        tokens = spec.tokens
+        return (
+            replace(spec, tokens=_stored_kv(tokens, kv_dtype)) if isinstance(tokens, KV) else spec
+        )
+    return _stored_kv(spec, kv_dtype) if isinstance(spec, KV) else spec
+
+
+def _stored_kv(spec: KV, kv_dtype: KVDType) -> KV:
+    return replace(spec, is_packed=kv_dtype == "q8_0")

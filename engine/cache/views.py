@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from engine.cache.latent import PagedIndexedLatent, PagedLatent
 from engine.cache.paged_kv import PagedKV
 from engine.cache.spec import Both, CacheSpec, IndexedLatent, Latent, State
 from engine.cache.states import SlottedState, TokensAndState
+from engine.kernels.pages import zero_pages
 
 TokenView = PagedKV | PagedLatent | PagedIndexedLatent
 CacheView = TokenView | SlottedState | TokensAndState
@@ -40,7 +40,10 @@ def view_of(spec: CacheSpec, size: CacheSize, dtype: torch.dtype, tensor: MakeTe
         if isinstance(spec, Latent):
             return PagedLatent.of(spec, size.num_blocks, size.block_size, made)
         assert not isinstance(spec, State | Both)
-        return PagedKV.of(spec, size.num_blocks, size.block_size, made)
+        kept = torch.uint8 if spec.is_packed else dtype
+        return PagedKV.of(
+            spec, size.num_blocks, size.block_size, lambda name, shape: tensor(name, shape, kept)
+        )
 
     def state(spec: State) -> SlottedState:
         return SlottedState.of(
@@ -66,8 +69,6 @@ def allocate(
     def zeros(_: str, shape: tuple[int, ...], kept: torch.dtype) -> Tensor:
         if torch.device(device).type != "cpu":
             return torch.zeros(shape, dtype=kept, device=device)
-        # torch would write the zeros, at the price of every page of a cache that may stay empty
-        pages = np.zeros(prod(shape) * kept.itemsize, dtype=np.uint8)
-        return torch.from_numpy(pages).view(kept).view(shape)
+        return zero_pages(prod(shape) * kept.itemsize).view(kept).view(shape)
 
     return view_of(spec, size, dtype, zeros)

@@ -1,5 +1,7 @@
 """Foreign exceptions, in the engine's own words."""
 
+import errno
+
 from engine.api import EngineError, Failure
 
 _ALLOCATOR_WORDS = ("alloc", "out of memory")
@@ -15,6 +17,8 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _is_allocator(error: BaseException) -> bool:
+    if isinstance(error, OSError):  # a map that the system refuses
+        return error.errno == errno.ENOMEM
     # torch raises a bare RuntimeError where the CPU's allocator gives up
     words = str(error).lower()
     return isinstance(error, RuntimeError) and any(word in words for word in _ALLOCATOR_WORDS)

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 
 from engine.api import Form, Generation
+from engine.cache.spec import KVDType
 from engine.core.admission import sequence_of
 from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.opening import STATE_SLOTS, open_resident
@@ -35,16 +36,20 @@ class LocalModel:
         form: Form | None = None,
         kv_tokens: int | None = None,
         state_slots: int = STATE_SLOTS,
+        *,
+        kv_dtype: KVDType = "auto",
     ) -> Self:
         """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
 
         form: by default tiled, where native kernels run it, else dense. kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
-        recurrent model, how many states it keeps, of sequences that run and for reuse.
+        recurrent model, how many states it keeps, of sequences that run and for reuse. kv_dtype: what
+        keys and values are kept in.
         """
         torch.set_num_threads(num_threads())
         computed = compute_dtype(dtype)
         form = form or ("tiled" if runs_natively(computed) else "dense")
-        return cls(open_resident(path, form, computed, kv_tokens, state_slots)[0])
+        resident, _ = open_resident(path, form, computed, kv_tokens, state_slots, kv_dtype=kv_dtype)
+        return cls(resident)
 
     def generate(self, token_ids: Sequence[int], generation: Generation) -> Iterator[Output]:
         """What each step adds, until the sequence ends. See `batch`."""

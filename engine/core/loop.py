@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from engine.api import DeviceStats
 from engine.core.residents import Reply, Residents
 from engine.core.work import Work
 
@@ -20,14 +21,14 @@ class StepLoop:
     """Runs steps while there are sequences, sleeps while there are none.
 
     `put` may be called from any thread. `reply` is called on the loop's own, and so is `on_tick`:
-    a sign of life with the number of steps, at least once a second unless a step takes longer.
+    a sign of life with what it counts, at least once a second unless a step takes longer.
     `on_crash`: a bug ended the loop; nothing it held will be answered.
     """
 
     def __init__(
         self,
         reply: Reply,
-        on_tick: Callable[[int], None],
+        on_tick: Callable[[DeviceStats], None],
         on_crash: Callable[[], None],
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
@@ -88,4 +89,11 @@ class StepLoop:
         now = time.monotonic()
         if now - self._last_tick >= TICK_SECONDS:
             self._last_tick = now
-            self._on_tick(self._num_steps)
+            begun = self._residents.begun
+            self._on_tick(
+                DeviceStats(
+                    steps=self._num_steps,
+                    prompt_tokens=begun.num_tokens,
+                    cached_tokens=begun.num_cached,
+                )
+            )

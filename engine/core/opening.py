@@ -1,4 +1,4 @@
-"""From a checkpoint on disk to a model that can run."""
+"""From opened weights to a model that can run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,17 +6,16 @@ from pathlib import Path
 import torch
 
 from engine.api import Form, LoadReport
-from engine.cache.spec import CacheSpec
-from engine.cache.views import CacheSize, allocate, state_bytes
+from engine.cache.caches import Caches
+from engine.cache.spec import CacheSpec, KVDType, stored
+from engine.cache.views import CacheSize
 from engine.checkpoint import open_checkpoint
 from engine.core.programs import ProgrammedModel
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.core.runner import LanguageModel
-from engine.models.blueprint import blueprint
-from engine.models.card import tape_of
-from engine.residency.image import open_image
+from engine.core.weights import Opened, Weights
+from engine.models.card import describe
 from engine.residency.image_store import ImageStore
-from engine.residency.loader import load
 
 STATE_SLOTS = 16
 """By default: half as many sequences at once as of a model that keeps tokens, in little memory."""
@@ -30,6 +29,7 @@ def open_resident(
     state_slots: int = STATE_SLOTS,
     *,
     images: ImageStore | None = None,
+    kv_dtype: KVDType = "auto",
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Resident, LoadReport]:
@@ -37,24 +37,50 @@ def open_resident(
 
     state_slots: and for so many states, of sequences that run and kept for reuse, if it has any.
     images: where those of the tiled form are kept; without, they are built anew each time.
-    Blocks until done. Raises what `open_checkpoint` and `load` raise, and the allocator's errors.
+    kv_dtype: what keys and values are kept in.
+    Blocks until done. Raises what `Weights.open` raises, and the allocator's errors.
     The report's seconds are left at 0: who waits measures.
     """
-    tape = None
+    weights = Weights(dtype, images or ImageStore(None), warm_bytes=0)
+    opened = weights.open(path, form, progress, cancelled)
+    size = cache_size(
+        opened.model.cache_specs, kv_tokens or opened.model.context_length, state_slots
+    )
+    specs = [stored(spec, kv_dtype) for spec in opened.model.cache_specs]
+    caches = Caches.of(specs, size, dtype)
+    model = runnable(opened, caches)
+    workspace = workspace_of(model, path, form, dtype)
+    return Resident(model, caches), report_of(opened, caches, workspace)
+
+
+def runnable(opened: Opened, caches: Caches) -> LanguageModel:
+    """The model as a program over these caches, if it runs natively."""
+    if opened.tape is None:
+        return opened.model
+    return ProgrammedModel(opened.model, opened.tape, caches.views)
+
+
+def report_of(opened: Opened, caches: Caches, workspace_bytes: int) -> LoadReport:
+    """What a load took; its seconds are left at 0."""
+    return LoadReport(
+        weights_bytes=opened.weights_bytes,
+        kv_bytes=caches.token_bytes,
+        seconds=0.0,
+        state_bytes=caches.state_bytes,
+        workspace_bytes=workspace_bytes,
+        tier=opened.tier,
+        phases=dict(opened.phases),
+    )
+
+
+def workspace_of(model: LanguageModel, path: Path, form: Form, dtype: torch.dtype) -> int:
+    """As planned, of a program; what the checkpoint's card says, of others."""
+    if isinstance(model, ProgrammedModel):
+        return model.workspace_bytes
     with open_checkpoint(path) as checkpoint:
-        if form == "tiled":
-            tape = tape_of(blueprint(checkpoint).model, dtype)
-            store = images or ImageStore(None)
-            model, _ = open_image(checkpoint, dtype, store, progress, cancelled)
-        else:
-            model = load(checkpoint, form, dtype, progress, cancelled)
-    size = cache_size(model.cache_specs, kv_tokens or model.context_length, state_slots)
-    caches = [allocate(spec, size, dtype) for spec in model.cache_specs]
-    states = sum(state_bytes(cache) for cache in caches)
-    tokens = sum(cache.nbytes for cache in caches) - states
-    report = LoadReport(model.weights_bytes, tokens, 0.0, states)
-    runs: LanguageModel = model if tape is None else ProgrammedModel(model, tape, caches)
-    return Resident(runs, caches, size.num_blocks, size.num_slots), report
+        footprints = describe(checkpoint, dtype, native=False).footprints
+    found = [each.workspace_bytes for each in footprints if each.form == form]
+    return found[0] if found else footprints[0].workspace_bytes
 
 
 def cache_size(specs: Sequence[CacheSpec], kv_tokens: int, state_slots: int) -> CacheSize:

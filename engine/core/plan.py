@@ -6,6 +6,17 @@ from engine.core.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True)
+class PromptCount:
+    """Tokens of prompts, and how many of them a cache had."""
+
+    num_tokens: int = 0
+    num_cached: int = 0
+
+    def __add__(self, other: "PromptCount") -> "PromptCount":
+        return PromptCount(self.num_tokens + other.num_tokens, self.num_cached + other.num_cached)
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A sequence's tokens `start` to `end`.
 

@@ -36,6 +36,11 @@ class ProgrammedModel:
             log.warning("ops_run_in_torch", ops=dict(self.program.fallbacks))
 
     @property
+    def workspace_bytes(self) -> int:
+        """Of its values. What operations use while they run is the process's, shared by programs."""
+        return self.program.memory_bytes
+
+    @property
     def vocab_size(self) -> int:
         return self._model.vocab_size
 

@@ -1,20 +1,17 @@
 """A loaded model with everything that runs it."""
 
 import time
-from collections.abc import Sequence as Many
 
 import structlog
 
 from engine.api import Failure
-from engine.cache.manager import CacheManager
-from engine.cache.views import CacheView
+from engine.cache.caches import Caches
 from engine.core.failures import failure_of
-from engine.core.pacing import Pacing
 from engine.core.plan import BatchPlan
 from engine.core.runner import LanguageModel, Result, Runner
-from engine.core.scheduler import MAX_SEQUENCES, Scheduler
+from engine.core.scheduler import Scheduler
 from engine.core.sequence import Sequence
-from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
+from engine.core.sequences import Sequences
 from engine.wire import Output
 
 BLOCK_SIZE = 16
@@ -25,24 +22,26 @@ log = structlog.get_logger()
 class Resident:
     """Sequences of one model, advanced a step at a time.
 
-    num_blocks, num_slots: what the caches have room for, as of `CacheManager`.
+    sequences: those that it had before it was paused. They are computed anew unless the caches are
+    the ones that they had.
     """
 
     def __init__(
-        self,
-        model: LanguageModel,
-        caches: Many[CacheView],
-        num_blocks: int,
-        num_slots: int = 0,
+        self, model: LanguageModel, caches: Caches, sequences: Sequences | None = None
     ) -> None:
-        self.vocab_size = model.vocab_size
-        self.scheduler = Scheduler(
-            CacheManager(num_blocks, BLOCK_SIZE, num_slots),
-            max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
-            length_switch=model.length_switch,
-        )
-        self._runner = Runner(model, caches, BLOCK_SIZE)
-        self._pacing = Pacing(BLOCK_SIZE, MAX_STEP_ROWS)
+        self.caches = caches
+        self.sequences = sequences or Sequences(model, caches.manager)
+        if self.scheduler.cache is not caches.manager:
+            self.scheduler.begin_anew(caches.manager)
+        self._runner = Runner(model, caches.views, caches.manager.block_size)
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.sequences.scheduler
+
+    @property
+    def vocab_size(self) -> int:
+        return self.sequences.vocab_size
 
     @property
     def is_idle(self) -> bool:
@@ -53,7 +52,7 @@ class Resident:
 
         A step that raises ends the sequences that took part in it, and no others.
         """
-        plan = self.scheduler.schedule(self._pacing.token_budget(prefill_seconds))
+        plan = self.scheduler.schedule(self.sequences.pacing.token_budget(prefill_seconds))
         outputs = [(sequence, _ended(sequence, STARVED)) for sequence in plan.starved]
         if plan.chunks:
             outputs += self._compute(plan)
@@ -66,7 +65,7 @@ class Resident:
         except Exception as error:  # whatever a model raises must not end the loop
             log.exception("step_failed", sequences=len(plan.chunks))
             return self._fail(plan, failure_of(error))
-        self._pacing.measured(plan.num_prefill_tokens, time.perf_counter() - started)
+        self.sequences.pacing.measured(plan.num_prefill_tokens, time.perf_counter() - started)
         for sequence, result in results.items():
             if result.failure:
                 self.scheduler.remove(sequence)

@@ -60,20 +60,25 @@ class Runner:
         """Computes a plan of at least one chunk; blocks until it is done."""
         batch = forward_batch(plan, self._block_size, self._device)
         logits = self.model.forward(batch, self._caches)
-        parts = torch.split(logits, [len(logit_positions(chunk)) for chunk in plan.chunks])
-        results = {
-            chunk.sequence: _scored(chunk, part[: len(chunk.scored)])
-            for chunk, part in zip(plan.chunks, parts, strict=True)
-        }
         samplers = [chunk.sequence for chunk in plan.chunks if chunk.samples]
+        if any(chunk.sequence.wants_scores for chunk in plan.chunks):
+            results, last = _scored_apart(plan, logits)
+        else:  # all rows there are; a copy of them would take as long as the draw
+            results, last = {chunk.sequence: Result() for chunk in plan.chunks}, logits
         if samplers:
-            last = [
-                part[-1:] for chunk, part in zip(plan.chunks, parts, strict=True) if chunk.samples
-            ]
-            # as a rule these are all rows there are, and a copy of them takes as long as the draw
-            rows = logits if len(last) == len(logits) else torch.cat(last)
-            _sample_into(results, samplers, rows)
+            _sample_into(results, samplers, last)
         return results
+
+
+def _scored_apart(plan: BatchPlan, logits: Tensor) -> tuple[dict[Sequence, Result], Tensor]:
+    """What the scored rows say, and the rows to sample from."""
+    parts = torch.split(logits, [len(logit_positions(chunk)) for chunk in plan.chunks])
+    results = {
+        chunk.sequence: _scored(chunk, part[: len(chunk.scored)])
+        for chunk, part in zip(plan.chunks, parts, strict=True)
+    }
+    last = [part[-1:] for chunk, part in zip(plan.chunks, parts, strict=True) if chunk.samples]
+    return results, torch.cat(last) if last else logits[:0]
 
 
 def _scored(chunk: Chunk, logits: Tensor) -> Result:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from engine.api import EngineError
 from engine.cache.manager import NO_PREFIX, CacheManager
-from engine.core.plan import BatchPlan, Chunk, chunk_of
+from engine.core.plan import BatchPlan, Chunk, PromptCount, chunk_of
 from engine.core.sequence import Sequence
 
 MAX_SEQUENCES = 32
@@ -38,6 +38,10 @@ class Scheduler:
         # every running sequence is older than every waiting one
         self._running: list[Sequence] = []
         self._waiting: deque[Sequence] = deque()
+        self._begun = PromptCount()
+
+    def __len__(self) -> int:
+        return len(self._running) + len(self._waiting)
 
     def __iter__(self) -> Iterator[Sequence]:
         yield from self._running
@@ -69,6 +73,17 @@ class Scheduler:
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
         self.cache.release(sequence.table)
+
+    def begin_anew(self, cache: CacheManager) -> None:
+        """Goes on over another cache, an empty one: what ran is computed again, in its order."""
+        while self._running:
+            self._preempt(self._running[-1])
+        self.cache = cache
+
+    def take_begun(self) -> PromptCount:
+        """The prompts that began since this was last asked."""
+        begun, self._begun = self._begun, PromptCount()
+        return begun
 
     def schedule(self, token_budget: int) -> BatchPlan:
         """The next step: every decode, and prefill up to the budget, but always some of each."""
@@ -173,6 +188,7 @@ class Scheduler:
         sequence.num_computed = prefix.num_tokens
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
+            self._begun += PromptCount(sequence.num_prompt, sequence.num_cached)
         self._running.append(self._waiting.popleft())
         return True
 

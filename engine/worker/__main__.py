@@ -2,11 +2,14 @@
 
 --image-cache FOLDER|auto|off, --image-cache-bytes BYTES: where images of weights are kept.
 --warm-bytes BYTES, --parked-bytes BYTES: as in `engine.api.HostMemory`.
+--threads N: how many threads compute; every core's by default.
+--kv-dtype auto|q8_0: what keys and values are kept in.
 """
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from engine.api import HostMemory
 from engine.process import control_channel, live
 from engine.residency.image_store import ImageStore
 from engine.wire import Command
@@ -24,6 +27,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--image-cache-bytes", type=int)
     parser.add_argument("--warm-bytes", type=int)
     parser.add_argument("--parked-bytes", type=int)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--kv-dtype", choices=("auto", "q8_0"), default="auto")
     return parser.parse_args()
 
 
@@ -35,6 +40,9 @@ async def serve(arguments: Namespace) -> None:
         memory_bytes=arguments.memory,
         dtype=arguments.dtype,
         images=ImageStore.of(arguments.image_cache, arguments.image_cache_bytes),
+        host=HostMemory(arguments.warm_bytes, arguments.parked_bytes),
+        threads=arguments.threads,
+        kv_dtype=arguments.kv_dtype,
     )
     await worker.run(arguments.socket)
 

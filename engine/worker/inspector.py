@@ -3,6 +3,7 @@
 import msgspec
 
 from engine.api import Failure
+from engine.cache.spec import KVDType
 from engine.core.device import DType
 from engine.sandbox import Child, SandboxError
 from engine.wire import Inspected
@@ -15,8 +16,8 @@ MEMORY_BYTES = 8 * 2**30
 class Inspector:
     """Makes cards in a child, so that a file that hangs or kills its reader hurts nobody else."""
 
-    def __init__(self, dtype: DType) -> None:
-        self._dtype = dtype
+    def __init__(self, dtype: DType, kv_dtype: KVDType = "auto") -> None:
+        self._dtype, self._kv_dtype = dtype, kv_dtype
         self._child = Child(
             "engine.inspect", deadline_seconds=DEADLINE_SECONDS, memory_bytes=MEMORY_BYTES
         )
@@ -24,7 +25,8 @@ class Inspector:
     async def inspect(self, call: int, path: str) -> Inspected:
         """The answer to a call, a failure among them; one inspection at a time."""
         try:
-            reply = await self._child.call(msgspec.msgpack.encode((call, path, self._dtype)))
+            question = (call, path, self._dtype, self._kv_dtype)
+            reply = await self._child.call(msgspec.msgpack.encode(question))
         except SandboxError as error:
             failure = Failure("bad_checkpoint", f"its headers could not be read: {error}")
             return Inspected(call, None, failure)

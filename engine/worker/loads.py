@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -11,82 +12,119 @@ import torch
 
 from engine.api import EngineError, Failure, LoadOrder, LoadReport
 from engine.core.failures import failure_of
-from engine.core.opening import open_resident
 from engine.core.resident import Resident
-from engine.residency.image_store import ImageStore
+from engine.core.work import Add, GiveUp, Resume, Work
 from engine.residency.loader import LoadCancelled
 from engine.wire import Event, Loaded, LoadFailed, Loading
+from engine.worker.background import be_background
 from engine.worker.memory import give_back_memory
+from engine.worker.models import Models
 
 PROGRESS_SECONDS = 0.2
+
+CANCELLED = Failure("internal", "the load was cancelled")
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
 class Loads:
-    """add: hands a finished model on. post: tells the gateway. Both are called from load threads.
+    """put: hands a finished model to the step loop. post: tells the gateway. Load threads call both.
 
     What `post` says is true when it is said: Loaded once the model was added, LoadFailed once the
-    memory is free again.
+    memory is free again. A paused model whose load is cancelled stays paused; if it fails, its
+    sequences do.
     """
 
     def __init__(
         self,
-        dtype: torch.dtype,
+        models: Models,
         num_threads: int,
-        images: ImageStore,
-        add: Callable[[int, Resident], None],
+        put: Callable[[Work], None],
         post: Callable[[Event], None],
     ) -> None:
-        self._dtype, self._num_threads, self._images = dtype, num_threads, images
-        self._add, self._post = add, post
-        self._cancelled: dict[int, threading.Event] = {}
+        self._models, self._num_threads = models, num_threads
+        self._put, self._post = put, post
+        self._loads: dict[int, _Load] = {}
 
     def start(self, order: LoadOrder) -> None:
-        self._cancelled[order.handle] = threading.Event()
+        self._loads[order.handle] = _Load()
         name = f"load {order.handle}"
         threading.Thread(target=self._run, args=(order,), name=name, daemon=True).start()
 
+    def is_loading(self, handle: int) -> bool:
+        return handle in self._loads
+
     def cancel(self, handle: int) -> None:
         """Asks a load to stop; one that has finished is left alone."""
-        if cancelled := self._cancelled.get(handle):
-            cancelled.set()
+        if load := self._loads.get(handle):
+            load.cancelled.set()
+
+    def end(self, handle: int) -> None:
+        """Cancels a load and waits until it was answered, one way or the other."""
+        if load := self._loads.get(handle):
+            load.cancelled.set()
+            load.ended.wait()
 
     def _run(self, order: LoadOrder) -> None:
+        be_background()
         torch.set_num_threads(self._num_threads)  # torch keeps it per thread
+        event = self._answer(order)
+        load = self._loads.pop(order.handle)
+        self._post(event)
+        load.ended.set()
+
+    def _answer(self, order: LoadOrder) -> Loaded | LoadFailed:
+        if order.resumes and not self._models.is_paused(order.handle):
+            return LoadFailed(
+                order.handle, Failure("stale_handle", f"no model {order.handle} is paused")
+            )
         event = self._load(order)
         if isinstance(event, LoadFailed):
+            self._models.close(order.handle)
             give_back_memory()
-        del self._cancelled[order.handle]
-        self._post(event)
+        return event
 
     def _load(self, order: LoadOrder) -> Loaded | LoadFailed:
         started = time.perf_counter()
         try:
             report = self._load_and_add(order)
         except LoadCancelled:
-            return LoadFailed(order.handle, Failure("internal", "the load was cancelled"))
+            return LoadFailed(order.handle, CANCELLED)
         except EngineError as error:  # foreseen: the gateway says what it means
-            return LoadFailed(order.handle, failure_of(error))
+            return self._failed(order, error)
         except Exception as error:
             log.exception("load_failed", path=order.path, handle=order.handle)
-            return LoadFailed(order.handle, failure_of(error))
+            return self._failed(order, error)
         seconds = time.perf_counter() - started
         return Loaded(order.handle, msgspec.structs.replace(report, seconds=seconds))
 
     def _load_and_add(self, order: LoadOrder) -> LoadReport:
-        resident, report = open_resident(
-            Path(order.path),
-            order.form,
-            self._dtype,
-            order.kv_tokens,
-            order.state_slots,
-            images=self._images,
-            progress=_Progress(order.handle, self._post),
-            cancelled=self._cancelled[order.handle].is_set,
+        progress, cancelled = (
+            _Progress(order.handle, self._post),
+            self._loads[order.handle].cancelled,
         )
-        self._add(order.handle, resident)
+        model, caches, report = self._models.open(order, progress, cancelled.is_set)
+        if order.resumes:
+            resumed: Future[bool] = Future()
+            self._put(Resume(order.handle, model, caches, resumed))
+            if not resumed.result():
+                raise EngineError("stale_handle", f"model {order.handle} was evicted meanwhile")
+        else:
+            self._put(Add(order.handle, Resident(model, caches)))
         return report
+
+    def _failed(self, order: LoadOrder, error: Exception) -> LoadFailed:
+        failure = failure_of(error)
+        if order.resumes:
+            self._put(GiveUp(order.handle, failure))
+        self._models.park(order.handle, None, is_paused=False)
+        return LoadFailed(order.handle, failure)
 
 
 class _Progress:

@@ -10,16 +10,20 @@ from typing import Any, cast
 import structlog
 import torch
 
-from engine.api import DeviceStats
+from engine.api import HostMemory
+from engine.cache.caches import Caches
+from engine.cache.spec import KVDType
+from engine.channel import Channel
 from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.loop import StepLoop
-from engine.core.resident import Resident
-from engine.core.work import Add, Begin, Drop, End
+from engine.core.work import Begin, Drop, End
+from engine.core.work import Pause as PauseModel
 from engine.doctor import native
+from engine.kernels.cpu.calls import shared_threads
+from engine.kernels.cpu.library import is_available
 from engine.residency.image_store import ImageStore
 from engine.wire import (
     CancelLoad,
-    Channel,
     Command,
     Event,
     Evict,
@@ -27,6 +31,8 @@ from engine.wire import (
     Inspect,
     Load,
     Output,
+    Pause,
+    Paused,
     Start,
     Step,
     Stop,
@@ -34,9 +40,11 @@ from engine.wire import (
     Work,
     WorkerReady,
 )
+from engine.worker.background import let_steps_in
 from engine.worker.inspector import Inspector
 from engine.worker.loads import Loads
-from engine.worker.memory import give_back_memory
+from engine.worker.memory import give_back_memory, keep_what_is_here
+from engine.worker.models import Models
 
 log = structlog.get_logger()
 
@@ -52,28 +60,37 @@ class Worker:
     def __init__(
         self,
         control: Channel[Command],
+        *,
         device: str,
         memory_bytes: int,
         dtype: DType,
         images: ImageStore,
+        host: HostMemory,
+        threads: int | None = None,
+        kv_dtype: KVDType = "auto",
     ) -> None:
         self._control = control
         self._device, self._memory_bytes = device, memory_bytes
-        self._dtype, self._num_threads = compute_dtype(dtype), num_threads()
+        self._dtype, self._num_threads = compute_dtype(dtype), threads or num_threads()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inspector = Inspector(dtype)
+        self._inspector = Inspector(dtype, kv_dtype)
         self._steps = StepLoop(
             reply=self,
-            on_tick=lambda steps: self._post(Tick(DeviceStats(steps))),
+            on_tick=lambda stats: self._post(Tick(self._models.counted(stats))),
             on_crash=lambda: os._exit(1),  # the supervisor starts a new one
-            on_start=lambda: torch.set_num_threads(self._num_threads),  # kept per thread
+            on_start=self._prepare_steps,
         )
-        self._loads = Loads(self._dtype, self._num_threads, images, self._add, self._post)
+        self._models = Models(self._dtype, images, host, memory_bytes, kv_dtype)
+        self._loads = Loads(self._models, self._num_threads, self._steps.put, self._post)
 
     async def run(self, path: Path) -> None:
         """Listens at `path`, and returns when the gateway's end of the control channel closes."""
-        server = await asyncio.start_unix_server(self._serve_text, sock=_bind(path))
+        server = await self._loop.create_unix_server(
+            lambda: TextChannel(cast("Any", Work), self._welcome), sock=_bind(path)
+        )
+        let_steps_in()
+        keep_what_is_here()
         self._steps.start()
         name = str(self._dtype).removeprefix("torch.")
         self._control.send(WorkerReady(self._device, self._memory_bytes, name))
@@ -81,8 +98,7 @@ class Worker:
         kernels = native()
         if kernels.lost:
             log.warning("native_kernels", found=kernels.value, lost=kernels.lost)
-        while (command := await self._control.receive()) is not None:
-            self._obey(command)
+        await self._control.each(self._obey)
         server.close()
 
     def _obey(self, command: Command) -> None:
@@ -94,20 +110,37 @@ class Worker:
             case CancelLoad(handle):
                 self._loads.cancel(handle)
             case Evict(handle):
-                self._steps.put(Drop(handle))
+                self._put_after_load(Drop(handle))
+            case Pause(handle):
+                self._put_after_load(PauseModel(handle))
+
+    def _put_after_load(self, work: Drop | PauseModel) -> None:
+        """What takes a model away cancels its load, and is true only once that has ended."""
+        if self._loads.is_loading(work.handle):
+            self._background(self._end_load(work))
+        else:
+            self._steps.put(work)
+
+    async def _end_load(self, work: Drop | PauseModel) -> None:
+        await asyncio.to_thread(self._loads.end, work.handle)
+        self._steps.put(work)
 
     async def _inspect(self, call: int, path: str) -> None:
         self._control.send(await self._inspector.inspect(call, path))
 
-    async def _serve_text(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = TextChannel(reader, writer, cast("Any", Work))
+    def _welcome(self, channel: TextChannel) -> None:
+        self._background(self._serve_text(channel))
+
+    async def _serve_text(self, channel: TextChannel) -> None:
+        def take(work: Work) -> None:
+            match work:
+                case Start():
+                    self._steps.put(Begin(channel, work))
+                case Stop(sequences):
+                    self._steps.put(End(channel, sequences))
+
         try:
-            while (work := await channel.receive()) is not None:
-                match work:
-                    case Start():
-                        self._steps.put(Begin(channel, work))
-                    case Stop(sequences):
-                        self._steps.put(End(channel, sequences))
+            await channel.each(take)
         except ValueError:
             log.exception("text_spoke_nonsense")
         finally:
@@ -117,23 +150,41 @@ class Worker:
     # --- called on other threads ----------------------------------------------------------------
 
     def outputs(self, owner: Hashable, outputs: list[Output]) -> None:
-        channel = cast("TextChannel", owner)
-        self._loop.call_soon_threadsafe(channel.send, Step(outputs))
+        cast("TextChannel", owner).post(Step(outputs))
 
-    def dropped(self, handle: int) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._background(self._give_back(handle)))
+    def dropped(self, handle: int, caches: Caches | None) -> None:
+        lost = self._models.park(handle, caches, is_paused=False)
+        self._let_go(handle, lost, Evicted(handle))
 
-    def _add(self, handle: int, resident: Resident) -> None:
-        self._steps.put(Add(handle, resident))
+    def paused(self, handle: int, caches: Caches | None) -> None:
+        lost = self._models.park(handle, caches, is_paused=True)
+        self._let_go(handle, lost, Paused(handle))
+
+    def _let_go(self, handle: int, lost: list[Caches], event: Event) -> None:
+        self._loop.call_soon_threadsafe(
+            lambda: self._background(self._give_back(handle, lost, event))
+        )
+
+    def _prepare_steps(self) -> None:
+        torch.set_num_threads(self._num_threads)  # kept per thread
+        if is_available():
+            shared_threads()  # else the first load's thread would make them, in the background
 
     def _post(self, event: Event) -> None:
         self._loop.call_soon_threadsafe(self._control.send, event)
 
     # --- tasks ----------------------------------------------------------------------------------
 
-    async def _give_back(self, handle: int) -> None:
-        await asyncio.to_thread(give_back_memory)
-        self._control.send(Evicted(handle))
+    async def _give_back(self, handle: int, lost: list[Caches], event: Event) -> None:
+        await asyncio.to_thread(self._close, handle, lost)
+        self._control.send(event)
+
+    def _close(self, handle: int, lost: list[Caches]) -> None:
+        for caches in lost:
+            caches.discard()
+        lost.clear()
+        self._models.close(handle)
+        give_back_memory()
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

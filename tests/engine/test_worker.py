@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 
 from engine.api import Form, LoadOrder, Sampling
+from engine.channel import Channel
 from engine.wire import (
     CancelLoad,
-    Channel,
     Event,
     Evict,
     Evicted,
@@ -27,6 +27,8 @@ from engine.wire import (
     Loaded,
     LoadFailed,
     Output,
+    Pause,
+    Paused,
     Start,
     Step,
     Stop,
@@ -36,6 +38,7 @@ from engine.wire import (
 
 ROOT = Path(__file__).parents[2]
 LLAMA = ROOT / "tests/fixtures/llama-plain"
+PLAIN = LLAMA / "llama-plain-F32.gguf"
 GREEDY = Sampling(temperature=0)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,13 +53,13 @@ class Running:
     socket: Path
     handles: int = 0
 
-    async def heard(self, kind: type) -> Any:
+    async def heard(self, kind: type | tuple[type, ...]) -> Any:
         """The next event of this kind; others before it are passed over."""
         async with asyncio.timeout(60):
             while (event := await self.control.receive()) is not None:
                 if isinstance(event, kind):
                     return event
-        raise AssertionError(f"the worker ended before a {kind.__name__}")
+        raise AssertionError(f"the worker ended before a {kind}")
 
     async def load(self, path: Path, kv_tokens: int = 256, form: Form = "dense") -> int:
         """Asks for a load; its handle."""
@@ -65,7 +68,15 @@ class Running:
         self.control.send(Load(order))
         return self.handles
 
-    async def loaded(self, path: Path = LLAMA / "llama-plain-F32.gguf") -> int:
+    async def paused(self, handle: int) -> None:
+        self.control.send(Pause(handle))
+        assert (await self.heard(Paused)).handle == handle
+
+    def resume(self, handle: int, path: Path = PLAIN, kv_tokens: int = 256) -> None:
+        order = LoadOrder(handle, "cpu", str(path), "dense", kv_tokens, resumes=True)
+        self.control.send(Load(order))
+
+    async def loaded(self, path: Path = PLAIN) -> int:
         handle = await self.load(path)
         assert (await self.heard(Loaded)).handle == handle
         return handle
@@ -121,7 +132,7 @@ async def launch(tmp_path_factory) -> AsyncIterator[Launch]:
                 pass_fds=(theirs.fileno(),),
                 cwd=ROOT,
             )
-        control = Channel[Any](*await asyncio.open_unix_connection(sock=ours), Event)
+        control = await Channel.over(ours, Event)
         running = Running(process, control, path)
         started.append(running)
         assert await running.heard(WorkerReady) == WorkerReady("cpu", 2**30, "float32")
@@ -149,8 +160,7 @@ async def connect() -> AsyncIterator[Connect]:
     texts: list[Text] = []
 
     async def connect(worker: Running) -> Text:
-        streams = await asyncio.open_unix_connection(worker.socket)
-        texts.append(Text(Channel(*streams, Step)))
+        texts.append(Text(await Channel.to(worker.socket, Step)))
         return texts[-1]
 
     yield connect
@@ -187,14 +197,15 @@ async def test_two_text_processes_generate_at_once(worker, reference, connect):
 
 
 async def test_a_load_reports_what_it_took(worker):
-    """Bytes of weights and cache, and seconds."""
+    """Bytes of weights, cache and workspace, and seconds with what they went into."""
     handle = await worker.load(LLAMA / "hf", kv_tokens=64)
     loaded = await worker.heard(Loaded)
 
     assert loaded.handle == handle
     assert loaded.report.weights_bytes > 0
     assert loaded.report.kv_bytes > 0
-    assert loaded.report.seconds > 0
+    assert loaded.report.workspace_bytes > 0
+    assert 0 < sum(loaded.report.phases.values()) <= loaded.report.seconds
 
 
 async def test_a_stopped_sequence_is_silent(worker, reference, connect):
@@ -256,6 +267,156 @@ async def test_an_eviction_gives_the_memory_back(worker):
 
     assert loaded.report.kv_bytes > 100 * 2**20
     assert before - process.memory_info().vms > 0.95 * loaded.report.kv_bytes
+
+
+async def test_a_pause_is_not_to_be_seen_in_the_stream(worker, reference, connect):
+    """What was paused goes on where it was, and so does what was started meanwhile."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    (prompt, greedy), (other, others_greedy) = reference
+    text.start(0, handle, prompt, max_tokens=200)
+    undisturbed = await text.until_end(0)
+    text.start(0, handle, prompt, max_tokens=200)
+    outputs = await text.outputs()
+    await worker.paused(handle)
+    text.start(1, handle, other)
+    worker.resume(handle)
+    resumed = await worker.heard(Loaded)
+    rest = await text.until_end(0, 1)
+
+    assert resumed.handle == handle
+    assert tokens(outputs + rest[0]) == tokens(undisturbed[0])
+    assert tokens(undisturbed[0])[: len(greedy)] == greedy
+    assert tokens(rest[1]) == others_greedy
+
+
+async def test_a_paused_model_can_be_stopped_at_once(worker, reference, connect):
+    """Whoever leaves need not wait for the model to come back."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    await worker.paused(handle)
+    text.channel.send(Stop([0]))
+    text.start(1, handle, reference[1][0])
+    worker.resume(handle)
+    await worker.heard(Loaded)
+    silent, heard = 0, []
+    while not heard or not heard[-1].finish_reason:
+        for output in await text.outputs():
+            if output.sequence == 1:
+                heard.append(output)
+            silent += not output.sequence and bool(heard)
+
+    assert silent == 0
+    assert tokens(heard) == reference[1][1]
+
+
+async def test_an_eviction_of_a_paused_model_fails_its_sequences(worker, reference, connect):
+    """There is nothing left that they could go on with."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    await worker.paused(handle)
+    worker.control.send(Evict(handle))
+    assert (await worker.heard(Evicted)).handle == handle
+    outputs = await text.until_end(0)
+    worker.resume(handle)
+
+    assert outputs[0][-1].failure.code == "stale_handle"
+    assert (await worker.heard(LoadFailed)).failure.code == "stale_handle"
+
+
+async def test_a_resume_that_fails_ends_its_sequences(worker, reference, connect, tmp_path):
+    """The file is another one now: nobody gets tokens of two models."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(PLAIN.read_bytes())
+    handle = await worker.loaded(path)
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0], max_tokens=200)
+    await text.outputs()
+    await worker.paused(handle)
+    path.write_bytes(PLAIN.read_bytes()[:-4096] + bytes(4096))
+    worker.resume(handle, path)
+    failed = await worker.heard(LoadFailed)
+    outputs = await text.until_end(0)
+    worker.control.send(Evict(handle))
+
+    assert failed.failure.code == "bad_checkpoint"
+    assert outputs[0][-1].failure == failed.failure
+    assert (await worker.heard(Evicted)).handle == handle
+
+
+async def test_a_resume_that_is_cancelled_leaves_it_paused(worker, reference, connect):
+    """It can be asked for again, however often, and loses nothing."""
+    handle = await worker.loaded()
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0])
+    first = await text.outputs()
+    await worker.paused(handle)
+    worker.resume(handle)
+    worker.control.send(CancelLoad(handle))
+    answer = await worker.heard((Loaded, LoadFailed))
+    if isinstance(answer, LoadFailed):  # else it was too late, which is as good
+        worker.resume(handle)
+        await worker.heard(Loaded)
+    rest = await text.until_end(0)
+
+    assert tokens(first + rest[0]) == reference[0][1]
+
+
+async def test_an_eviction_ends_a_load_first(worker):
+    """Evicted is said when the memory is free, a load's on its way included; and each is answered."""
+    handle = await worker.load(LLAMA / "hf")
+    worker.control.send(Evict(handle))
+    heard: list[Event] = []
+    async with asyncio.timeout(60):
+        while not heard or not isinstance(heard[-1], Evicted):
+            heard.append(await worker.control.receive())
+    answers = [event for event in heard if isinstance(event, Loaded | LoadFailed)]
+
+    assert [event.handle for event in answers] == [handle]
+
+
+async def test_what_is_not_paused_is_not_resumed(worker, reference, connect):
+    """Such an order fails, and a model that is ready stays so."""
+    handle = await worker.loaded()
+    worker.resume(handle)
+    assert (await worker.heard(LoadFailed)).failure.code == "stale_handle"
+    text = await connect(worker)
+    text.start(0, handle, reference[0][0])
+
+    assert tokens((await text.until_end(0))[0]) == reference[0][1]
+
+
+async def test_pausing_what_is_gone_is_answered(worker):
+    """Nothing is there to be let go of."""
+    await worker.paused(10**6)
+
+
+async def test_a_prefix_comes_back_with_its_model(worker, reference, connect):
+    """Evicted, and loaded under another handle: what was computed is found, and counted."""
+    before = (await worker.heard(Tick)).stats
+    text = await connect(worker)
+    cached = []
+    for number in range(2):
+        handle = await worker.load(PLAIN, kv_tokens=384)
+        await worker.heard(Loaded)
+        text.start(number, handle, reference[0][0])
+        outputs = (await text.until_end(number))[number]
+        cached.append(outputs[0].cached_tokens)
+        assert tokens(outputs) == reference[0][1]
+        worker.control.send(Evict(handle))
+        await worker.heard(Evicted)
+    await worker.heard(Tick)  # it may have been on its way
+    stats = (await worker.heard(Tick)).stats
+
+    assert cached == [0, 32]
+    assert stats.prompt_tokens - before.prompt_tokens == 2 * len(reference[0][0])
+    assert stats.cached_tokens - before.cached_tokens == 32
+    assert stats.parked_models > 0
+    assert stats.parked_bytes > 0
 
 
 async def test_a_closed_connection_ends_its_sequences(worker, reference, connect):
@@ -385,7 +546,7 @@ async def test_it_dies_with_the_process_that_started_it(tmp_path):
         )
     assert parent.stdout is not None
     worker = psutil.Process(int(await parent.stdout.readline()))
-    control = Channel[Any](*await asyncio.open_unix_connection(sock=ours), Event)
+    control = await Channel.over(ours, Event)
     async with asyncio.timeout(60):
         assert isinstance(await control.receive(), WorkerReady)
     parent.kill()

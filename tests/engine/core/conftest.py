@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.cache.caches import Caches
+from engine.cache.manager import CacheManager
 from engine.cache.paged_kv import PagedKV
-from engine.core.resident import Resident
+from engine.core.resident import BLOCK_SIZE, Resident
 from engine.kernels.batch import ForwardBatch
 
 LLAMA = Path(__file__).parents[2] / "fixtures/llama-plain"
@@ -40,6 +42,11 @@ class Counting:
         return logits
 
 
+def empty_caches(num_blocks: int) -> Caches:
+    """Of a model whose layers keep nothing, though tokens are counted."""
+    return Caches([], CacheManager(num_blocks, BLOCK_SIZE))
+
+
 @pytest.fixture
 def counting() -> Counting:
     return Counting()
@@ -47,7 +54,7 @@ def counting() -> Counting:
 
 @pytest.fixture
 def resident(counting: Counting) -> Resident:
-    return Resident(counting, [], num_blocks=8)
+    return Resident(counting, empty_caches(8))
 
 
 @pytest.fixture(scope="session")

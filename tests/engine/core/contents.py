@@ -1,5 +1,7 @@
 """What a cache would hold, as plain values: each place knows the tokens that led to it."""
 
+from collections.abc import Iterable
+
 from engine.cache.table import BlockTable
 from engine.core.plan import BatchPlan, Chunk
 
@@ -39,6 +41,14 @@ class Contents:
             self._slots.pop(chunk.sequence.table.state_write, None)
             for position in range(chunk.start, chunk.end) if self._keeps_tokens else ():
                 self._places.pop(self._place(chunk.sequence.table, position), None)
+
+    def forget(self, blocks: Iterable[int], slots: Iterable[int]) -> None:
+        """What was in these is gone."""
+        for slot in slots:
+            self._slots.pop(slot, None)
+        for block in blocks:
+            for place in range(block * self._block_size, (block + 1) * self._block_size):
+                self._places.pop(place, None)
 
     def _assert_state(self, chunk: Chunk) -> None:
         read = chunk.sequence.table.state_read

@@ -1,5 +1,7 @@
 """Foreign exceptions in the engine's words."""
 
+import errno
+
 import pytest
 
 from engine.api import EngineError, Failure
@@ -12,6 +14,8 @@ from engine.core.failures import failure_of
         (MemoryError(), "out_of_memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 99 bytes"), "out_of_memory"),
         (RuntimeError("CUDA out of memory. Tried"), "out_of_memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
+        (OSError(errno.EIO, "alloc"), "internal"),
         (RuntimeError("shape '[2]' is invalid"), "internal"),
         (KeyError("alloc"), "internal"),
     ],

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from engine.api import Sampling
+from engine.api import DeviceStats, Sampling
 from engine.core.loop import StepLoop
 from engine.core.work import Add, Begin, Drop
 from engine.wire import Start
@@ -23,8 +23,11 @@ class Replies:
         for output in outputs:
             self.queue.put(output)
 
-    def dropped(self, handle):
+    def dropped(self, handle, _):
         self.queue.put(handle)
+
+    def paused(self, handle, caches):
+        self.queue.put((handle, caches))
 
     def next(self):
         return self.queue.get(timeout=20)
@@ -74,8 +77,8 @@ def test_work_that_comes_while_it_sleeps_wakes_it(loop, replies, resident):
 
 def test_it_ticks_while_idle(loop, ticks):
     """Silence would look like a hang."""
-    assert ticks.get(timeout=20) == 0
-    assert ticks.get(timeout=20) == 0
+    assert ticks.get(timeout=20) == DeviceStats()
+    assert ticks.get(timeout=20) == DeviceStats()
 
 
 def test_a_failing_model_does_not_end_the_loop(loop, replies, resident, counting):

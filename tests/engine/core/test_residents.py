@@ -1,15 +1,20 @@
 """Many models and owners: who hears what, handles that are gone, and a random walk."""
 
 import random
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
 
-from engine.api import Sampling
+from engine.api import Failure, Sampling
+from engine.cache.caches import Caches
+from engine.core.plan import PromptCount
 from engine.core.resident import Resident
 from engine.core.residents import Residents
-from engine.core.work import Add, Begin, Drop, End
+from engine.core.runner import LanguageModel
+from engine.core.work import Add, Begin, Drop, End, GiveUp, Pause, Resume
 from engine.wire import Output, Start
+from tests.engine.core.conftest import empty_caches
 
 
 @dataclass
@@ -18,12 +23,20 @@ class Heard:
 
     steps: list[tuple[str, list[Output]]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
+    paused_ones: list[tuple[int, Caches | None]] = field(default_factory=list)
+    away: dict[int, Caches] = field(default_factory=dict)
 
     def outputs(self, owner, outputs):
         self.steps.append((owner, outputs))
 
-    def dropped(self, handle):
+    def dropped(self, handle, caches):
         self.gone.append(handle)
+        self.away.pop(handle, None)
+
+    def paused(self, handle, caches):
+        self.paused_ones.append((handle, caches))
+        if caches is not None:
+            self.away[handle] = caches
 
     def of(self, owner: str) -> list[Output]:
         return [output for to, outputs in self.steps if to == owner for output in outputs]
@@ -133,7 +146,7 @@ def test_stopped_sequences_say_nothing_more(residents, heard):
 
 def test_models_take_turns(residents, heard, counting):
     """Two models with work both advance."""
-    residents.apply(Add(2, Resident(counting, [], num_blocks=4)))
+    residents.apply(Add(2, Resident(counting, empty_caches(4))))
     residents.apply(begin("a", 0, handle=1, max_tokens=9))
     residents.apply(begin("b", 0, handle=2, max_tokens=9))
     for _ in range(10):
@@ -144,9 +157,118 @@ def test_models_take_turns(residents, heard, counting):
     assert len(heard.of("a")) == len(heard.of("b")) == 5
 
 
+def resume(residents: Residents, handle: int, model: LanguageModel, caches: Caches) -> bool:
+    resumed: Future[bool] = Future()
+    residents.apply(Resume(handle, model, caches, resumed))
+    return resumed.result(timeout=0)
+
+
+def test_a_paused_model_says_nothing(residents, heard):
+    """Its sequences are there, but there is nothing to run, and its memory is somebody else's."""
+    residents.apply(begin("a", 0, max_tokens=5))
+    residents.step(residents.next_turn())
+    residents.apply(Pause(1))
+    residents.check()
+
+    assert residents.is_idle
+    assert [handle for handle, _ in heard.paused_ones] == [1]
+    assert len(heard.of("a")) == 1
+
+
+def test_a_paused_model_takes_new_sequences_and_ends_old_ones(residents, heard, counting):
+    """What comes while it is away waits for it; who leaves meanwhile is not computed for."""
+    residents.apply(begin("a", 0, max_tokens=5))
+    residents.step(residents.next_turn())
+    residents.apply(Pause(1))
+    residents.apply(begin("b", 0))
+    residents.apply(End("a", [0]))
+    ((_, caches),) = heard.paused_ones
+    assert resume(residents, 1, counting, caches)
+    finish(residents)
+
+    assert len(heard.of("a")) == 1
+    assert [output.token_ids for output in heard.of("b")] == [[4], [5]]
+
+
+def test_pausing_what_is_not_there_is_done_at_once(residents, heard):
+    """A pause of a model that is gone, or paused already, has nothing to let go of."""
+    residents.apply(Pause(9))
+    residents.apply(Pause(1))
+    residents.apply(Pause(1))
+
+    assert [(handle, caches is None) for handle, caches in heard.paused_ones] == [
+        (9, True),
+        (1, False),
+        (1, True),
+    ]
+
+
+def test_evicting_a_paused_model_ends_its_sequences(residents, heard, counting):
+    """Nobody would ever answer them; and it cannot be resumed."""
+    residents.apply(begin("a", 0, max_tokens=5))
+    residents.apply(Pause(1))
+    residents.apply(Drop(1))
+
+    assert heard.of("a")[-1].failure.code == "stale_handle"
+    assert heard.gone == [1]
+    assert not resume(residents, 1, counting, empty_caches(8))
+    assert residents.is_idle
+
+
+def test_a_pause_while_draining_is_an_eviction_at_once(residents, heard):
+    """Its memory is asked for twice, so what is left of it ends."""
+    residents.apply(begin("a", 0, max_tokens=5))
+    residents.apply(Drop(1))
+    residents.apply(Pause(1))
+
+    assert heard.of("a")[-1].failure.code == "stale_handle"
+    assert heard.gone == [1]
+
+
+def test_a_model_that_cannot_come_back_fails_its_sequences(residents, heard):
+    """They hear why, once; the handle is stale from then on."""
+    residents.apply(begin("a", 0))
+    residents.apply(Pause(1))
+    residents.apply(GiveUp(1, Failure("bad_checkpoint", "it is gone")))
+    residents.apply(begin("a", 1))
+
+    assert [output.failure.code for output in heard.of("a")] == ["bad_checkpoint", "stale_handle"]
+
+
+def test_prompts_are_counted_as_they_begin(residents, heard, counting):
+    """Their tokens and those that were cached, once each, whatever is lost on the way."""
+    residents.apply(begin("a", 0, token_ids=range(30), max_tokens=1))
+    finish(residents)
+    residents.apply(begin("a", 1, token_ids=range(30), max_tokens=9))
+    residents.step(residents.next_turn())
+    residents.apply(Pause(1))
+    resume(residents, 1, counting, empty_caches(8))
+    finish(residents)
+
+    assert residents.begun == PromptCount(60, 16)
+
+
+def pause_or_resume(
+    rng: random.Random, residents: Residents, heard: Heard, added: list[int], model: LanguageModel
+) -> None:
+    """Pauses one of those added, or brings one back, with its caches or without; or it fails to."""
+    if not heard.away or rng.random() < 0.4:
+        residents.apply(Pause(rng.choice(added)))
+        return
+    handle = rng.choice(sorted(heard.away))
+    caches = heard.away.pop(handle)
+    if rng.random() < 0.1:
+        added.remove(handle)
+        residents.apply(GiveUp(handle, Failure("internal", "")))
+    else:
+        kept = rng.random() < 0.7
+        caches = caches if kept else empty_caches(caches.manager.num_blocks)
+        assert resume(residents, handle, model, caches)
+
+
 @pytest.mark.parametrize("seed", range(15))
 def test_random_walk_answers_everyone_once(seed, heard, counting):
-    """Whatever is loaded, dropped, started and stopped, every sequence ends at most once."""
+    """Whatever is loaded, paused, dropped, started and stopped, every sequence ends at most once."""
     rng = random.Random(seed)
     counting.poison = 25
     residents = Residents(heard)
@@ -156,16 +278,18 @@ def test_random_walk_answers_everyone_once(seed, heard, counting):
         action = rng.random()
         if action < 0.05 or not added:
             added.append(next(handles))
-            residents.apply(Add(added[-1], Resident(counting, [], rng.randint(1, 6))))
-        elif action < 0.08:
+            residents.apply(Add(added[-1], Resident(counting, empty_caches(rng.randint(1, 6)))))
+        elif action < 0.13:
+            pause_or_resume(rng, residents, heard, added, counting)
+        elif action < 0.15:
             dropped.append(added.pop(rng.randrange(len(added))))
             residents.apply(Drop(dropped[-1]))
-        elif action < 0.35:
+        elif action < 0.40:
             owner, prompt = rng.choice("ab"), [rng.randrange(33) for _ in range(rng.randint(0, 40))]
             handle = rng.choice([*added, *dropped])
             residents.apply(begin(owner, number, handle, prompt, rng.randint(0, 60)))
             started.add((owner, number))
-        elif action < 0.38 and started:
+        elif action < 0.43 and started:
             owner, gone = rng.choice(sorted(started))
             residents.apply(End(owner, [gone]))
             stopped.add((owner, gone))
@@ -174,6 +298,8 @@ def test_random_walk_answers_everyone_once(seed, heard, counting):
             residents.step(handle)
             residents.charge(handle, rng.random())
         residents.check()
+    for handle, caches in list(heard.away.items()):
+        resume(residents, handle, counting, caches)
     finish(residents)
     ends = [
         (owner, output.sequence)

@@ -215,13 +215,38 @@ def test_one_removed_while_its_step_ran_is_passed_over():
     assert scheduler.cache.reusable(BlockTable(), [*range(9)]) == NO_PREFIX
 
 
+def test_a_lost_cache_is_computed_anew_in_order():
+    """Nobody loses a token or its place; what waited waits on."""
+    scheduler = scheduler_of(max_sequences=2)
+    sequences = [unlike(6, first, max_tokens=3) for first in range(3)]
+    for sequence in sequences:
+        scheduler.add(sequence)
+    step(scheduler)
+    scheduler.begin_anew(CacheManager(16, 4))
+    plan = step(scheduler)
+
+    assert [chunk.sequence for chunk in plan.chunks] == sequences[:2]
+    assert spans(plan) == [(0, 7), (0, 7)]
+    assert [sequence.num_output for sequence in sequences] == [2, 2, 0]
+
+
 KINDS = ("tokens", "states", "both")
+
+
+def pause_now_and_then(rng: random.Random, scheduler: Scheduler, contents: Contents) -> None:
+    """Between two steps: what is blank is forgotten, as by `Caches.trim`, or everything is lost."""
+    old = scheduler.cache
+    if rng.random() < 0.02:
+        contents.forget(old.blank_blocks, old.blank_slots)
+    if rng.random() < 0.01:
+        scheduler.begin_anew(CacheManager(old.num_blocks, 4, old.num_slots))
+        contents.forget(range(old.num_blocks), range(old.num_slots))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(30))
 def test_random_walk_finishes_everything(seed, kind):
-    """Whatever arrives, leaves and fails, all ends, in bounded steps, with every token and no leak.
+    """Whatever arrives, leaves, fails and is paused, all ends, in bounded steps, with every token and no leak.
 
     And whatever a step reads, of blocks and of states, is what the tokens before it have left.
     """
@@ -262,6 +287,7 @@ def test_random_walk_finishes_everything(seed, kind):
             scheduler.complete(
                 plan, {c.sequence: rng.randrange(2) for c in plan.chunks if c.samples}
             )
+        pause_now_and_then(rng, scheduler, contents)
         scheduler.check()
         assert not plan.starved
         steps += 1

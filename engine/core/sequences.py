@@ -1,0 +1,24 @@
+"""What a model's sequences have, apart from its weights and their caches' tensors."""
+
+from engine.cache.manager import CacheManager
+from engine.core.pacing import Pacing
+from engine.core.runner import LanguageModel
+from engine.core.scheduler import MAX_SEQUENCES, Scheduler
+from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
+
+
+class Sequences:
+    """Who is next, and how fast prompts are read. It outlives the weights while they are paused."""
+
+    def __init__(self, model: LanguageModel, cache: CacheManager) -> None:
+        self.vocab_size = model.vocab_size
+        self.scheduler = Scheduler(
+            cache,
+            max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
+            length_switch=model.length_switch,
+        )
+        self.pacing = Pacing(cache.block_size, MAX_STEP_ROWS)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.scheduler.is_idle

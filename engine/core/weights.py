@@ -1,0 +1,171 @@
+"""The weights of models: loaded, kept in memory for a while when nobody uses them, let go of."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from engine.api import Form, Tier
+from engine.checkpoint import open_checkpoint
+from engine.checkpoint.stamps import stamps_of
+from engine.kernels.trace import Tape
+from engine.nn.decoder import CausalLM
+from engine.residency.host_memory import warm_budget
+from engine.residency.image import open_outlined
+from engine.residency.image_store import ImageStore
+from engine.residency.loader import load
+from engine.residency.outline import Outline, Outlines, identity, outline_of
+from engine.residency.pages import bring_back
+from engine.residency.warm import Kept, Warm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A model that is ready to run, until it is closed.
+
+    tape: of its forward, where it is to run as a native program. key: a state of a checkpoint and
+    how it was loaded; what has the same key computes the same. phases: seconds, by what for.
+    """
+
+    model: CausalLM
+    tape: Tape | None
+    key: str
+    weights_bytes: int
+    tier: Tier
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+class Weights:
+    """Opens models, and keeps the mapped images of those that were closed, within a budget.
+
+    Any thread may call: loads run side by side. warm_bytes: of images that nobody uses; None
+    leaves it to `warm_budget`, 0 keeps none. What is read-only may be shared: two that open one
+    path at once are safe.
+    """
+
+    def __init__(self, dtype: torch.dtype, images: ImageStore, warm_bytes: int | None) -> None:
+        self._dtype, self._images = dtype, images
+        self._outlines = Outlines()
+        self._lock = threading.Lock()
+        self._warm: Warm[_Image] = Warm(warm_budget(warm_bytes))
+        self._open: dict[Opened, _Image] = {}
+
+    @property
+    def warm_models(self) -> int:
+        return len(self._warm)
+
+    @property
+    def warm_bytes(self) -> int:
+        with self._lock:
+            return self._warm.nbytes
+
+    def open(
+        self,
+        path: Path,
+        form: Form,
+        progress: Callable[[float], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Opened:
+        """The model. Blocks for as long as loading takes, which for a warm one is nothing.
+
+        Raises what `open_checkpoint` and `load` raise, and `LoadCancelled`.
+        """
+        if form != "tiled":
+            return self._read(path, form, progress, cancelled)
+        clock = _Clock()
+        outline = self._outline(path)
+        clock.lap("headers")
+        image = self._take(outline)
+        if image is None:
+            image, tier = self._map(outline, progress, cancelled)
+            clock.lap("build" if tier == "built" else "map")
+        else:
+            tier = "warm"
+            bring_back(image.model)
+            clock.lap("pages")
+            progress(1.0)
+        nbytes = image.model.weights_bytes
+        opened = Opened(image.model, outline.tape, image.key, nbytes, tier, clock.laps)
+        with self._lock:
+            self._open[opened] = image
+        return opened
+
+    def close(self, opened: Opened) -> bool:
+        """Nobody runs it any more. Whether memory was let go of: this model's, or an older one's.
+
+        The caller drops its own references first or soon after; a warm one is given out again.
+        """
+        with self._lock:
+            image = self._open.pop(opened, None)
+            if image is None:  # of a form that is not kept
+                return True
+            kept = Kept(image, image.nbytes, image.is_file)
+            return bool(self._warm.put(opened.key, kept))
+
+    def _outline(self, path: Path) -> Outline:
+        outline = self._outlines.find(path, self._dtype)
+        if outline is None:
+            with open_checkpoint(path) as checkpoint:
+                outline = outline_of(checkpoint, self._dtype)
+            self._outlines.keep(outline)
+        return outline
+
+    def _take(self, outline: Outline) -> "_Image | None":
+        with self._lock:
+            return self._warm.take(_key(outline))
+
+    def _map(
+        self,
+        outline: Outline,
+        progress: Callable[[float], None],
+        cancelled: Callable[[], bool],
+    ) -> "tuple[_Image, Tier]":
+        model, image = open_outlined(outline, self._images, progress, cancelled)
+        tier: Tier = "built" if image.was_built else "disk"
+        return _Image(model, _key(outline), image.nbytes, image.path is not None), tier
+
+    def _read(
+        self,
+        path: Path,
+        form: Form,
+        progress: Callable[[float], None],
+        cancelled: Callable[[], bool],
+    ) -> Opened:
+        """Dense and packed weights are of one load: the reference, where nothing runs natively."""
+        clock = _Clock()
+        with open_checkpoint(path) as checkpoint:
+            key = identity(stamps_of(checkpoint), checkpoint.digest, form, str(self._dtype))
+            clock.lap("headers")
+            model = load(checkpoint, form, self._dtype, progress, cancelled)
+            clock.lap("read")
+        return Opened(model, None, key, model.weights_bytes, "disk", clock.laps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A model over its mapped image. is_file: the system may take its pages by itself."""
+
+    model: CausalLM
+    key: str
+    nbytes: int
+    is_file: bool
+
+
+def _key(outline: Outline) -> str:
+    return identity(outline.stamps, outline.digest, "tiled", str(outline.dtype))
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds of one thing after the other."""
+
+    laps: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,0 +1,98 @@
+"""What models have beside the step loop: their weights, and caches that nothing runs on."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import torch
+
+from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder, LoadReport
+from engine.cache.caches import Caches
+from engine.cache.spec import KVDType, stored
+from engine.core.opening import cache_size, report_of, runnable, workspace_of
+from engine.core.parking import DEFAULT_SHARE, CacheKey, Parking
+from engine.core.runner import LanguageModel
+from engine.core.weights import Opened, Weights
+from engine.residency.image_store import ImageStore
+
+
+class Models:
+    """By handle. Load threads open, the step loop parks, and others close: any thread may call."""
+
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        images: ImageStore,
+        host: HostMemory,
+        device_bytes: int,
+        kv_dtype: KVDType = "auto",
+    ) -> None:
+        parked_bytes = host.parked_bytes
+        if parked_bytes is None:
+            parked_bytes = device_bytes // DEFAULT_SHARE
+        self._dtype, self._kv_dtype = dtype, kv_dtype
+        self._weights = Weights(dtype, images, host.warm_bytes)
+        self._parking = Parking(parked_bytes)
+        self._opened: dict[int, Opened] = {}
+        self._keys: dict[int, CacheKey] = {}  # also of those whose weights are let go of
+
+    def open(
+        self, order: LoadOrder, progress: Callable[[float], None], cancelled: Callable[[], bool]
+    ) -> tuple[LanguageModel, Caches, LoadReport]:
+        """A model with what was parked of it, or empty caches. It must be closed, even if this raises.
+
+        Raises what `Weights.open` raises, the allocator's errors, and `EngineError` for an order to
+        resume what is not the same any more.
+        """
+        opened = self._weights.open(Path(order.path), order.form, progress, cancelled)
+        self._opened[order.handle] = opened
+        started = time.perf_counter()
+        caches = self._caches_for(order, opened)
+        model = runnable(opened, caches)
+        opened.phases["program"] = time.perf_counter() - started
+        workspace = workspace_of(model, Path(order.path), order.form, self._dtype)
+        return model, caches, report_of(opened, caches, workspace)
+
+    def is_paused(self, handle: int) -> bool:
+        """Its weights were let go of, and it may be resumed."""
+        return handle in self._keys and handle not in self._opened
+
+    def park(self, handle: int, caches: Caches | None, *, is_paused: bool) -> list[Caches]:
+        """Keeps the caches of a model that was paused or drained, if they fit; gives what did not.
+
+        None: there are none, and what is kept of the handle is let go of, unless it is paused.
+        """
+        key = self._keys.get(handle)
+        if not is_paused:
+            self._keys.pop(handle, None)
+        if key is not None and caches is not None:
+            return self._parking.put(handle if is_paused else key, caches)
+        lost = None if is_paused else self._parking.take(handle)
+        return [] if lost is None else [lost]
+
+    def close(self, handle: int) -> None:
+        """Its weights are not needed any more; the caller has let go of everything else."""
+        if opened := self._opened.pop(handle, None):
+            self._weights.close(opened)
+
+    def counted(self, stats: DeviceStats) -> DeviceStats:
+        """With what host memory is used for now."""
+        return msgspec.structs.replace(
+            stats,
+            warm_models=self._weights.warm_models,
+            warm_bytes=self._weights.warm_bytes,
+            parked_models=self._parking.num_models,
+            parked_bytes=self._parking.num_bytes,
+        )
+
+    def _caches_for(self, order: LoadOrder, opened: Opened) -> Caches:
+        specs = [stored(spec, self._kv_dtype) for spec in opened.model.cache_specs]
+        size = cache_size(specs, order.kv_tokens, order.state_slots)
+        key = CacheKey(opened.key, size, self._dtype)
+        if order.resumes and key != self._keys.get(order.handle):
+            message = "the checkpoint has changed since its model was paused"
+            raise EngineError("bad_checkpoint", message)
+        self._keys[order.handle] = key
+        found = self._parking.take(order.handle if order.resumes else key)
+        return found or Caches.of(specs, size, self._dtype)
