@@ -58,10 +58,12 @@ def gateway(
     memory: str,
     dtype: str,
     needed: AbstractSet[str] = frozenset({CHAT_MODEL, BASE_MODEL}),
+    options: Sequence[str] = (),
 ) -> Iterator[Gateway]:
     """Starts a gateway on a free port, waits until it knows its models, and stops it again."""
     command = [sys.executable, "-m", "gateway", "serve", "--port", "0"]
     command += ["--models-dir", str(models_dir), "--memory", memory, "--dtype", dtype]
+    command += options
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = _read_url(process)

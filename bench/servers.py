@@ -49,14 +49,20 @@ def ours(path: Path, memory: str, dtype: str) -> Iterator[Server]:
 @contextmanager
 def theirs(path: Path, num_slots: int, context: int) -> Iterator[Server]:
     """llama-server with so many slots, which share a context of that many tokens."""
+    with llama_server("-m", str(path), "-np", str(num_slots), "-c", str(context)) as server:
+        yield Server(server.url, path.stem, server.process)
+
+
+@contextmanager
+def llama_server(*arguments: str) -> Iterator[Server]:
+    """With its threads at their best for this machine, on a free port."""
     port = _free_port()
-    command = [tool("llama-server"), "-m", path, "--port", str(port), "-t", "2", "--no-ui"]
-    command += ["-np", str(num_slots), "-c", str(context)]
+    command = [tool("llama-server"), "--port", str(port), "-t", "2", "--no-ui", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process)
-            yield Server(url, path.stem, psutil.Process(process.pid))
+            yield Server(url, "", psutil.Process(process.pid))
         finally:
             process.terminate()
 

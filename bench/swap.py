@@ -1,72 +1,170 @@
-"""Time to the first token: of a model that is loaded, and of one that must replace another.
+"""Time to the first token of a model that must replace another: ours beside llama-server's router.
 
-The budget holds one of the two demo models, so that each request for the other one swaps.
+    python bench/swap.py --models smollm2,gemma,1b-q4_k_m,1b-q8_0 --rounds 5
+
+Either side holds one model. The other model is loaded and idle; then this one is asked.
+
+    warm   it was evicted a moment ago, and its pages are in memory
+    disk   it was, and our side kept nothing of it but the image on disk, whose pages are in memory
+    cold   as disk, with the pages of its files dropped from memory before
+    first  our side has no image of it yet
+
+The peer knows no difference between these but "cold". The bound of a warm swap is 1.3
+times what reading the weights once takes, and 50 ms.
 """
 
-import asyncio
+import argparse
+import json
+import os
+import sys
 import time
-from itertools import count
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from harness import BASE_MODEL, CHAT_MODEL, Gateway, Row, arguments, gateway, report, spread
-from openai import AsyncOpenAI
+from figures import Row, Spread, markdown, paired_ratios
+from machine import load_average, read_bandwidth
+from model_files import path_of
+from routers import CONTEXT, Router, ours, theirs
 
-_serial = count()
+from engine.api import ModelCard
+from engine.inspect import inspect
 
+CASES = ("warm", "disk", "cold", "first")
+SETTLE_SECONDS = 1.0
+"""The other model is idle for so long: a server may keep what it has just loaded for a moment."""
 
-async def ttft_seconds(client: AsyncOpenAI, model: str) -> float:
-    """Seconds from sending a short prompt to its first text. No two prompts begin alike."""
-    began = time.perf_counter()
-    stream = await client.completions.create(
-        model=model,
-        prompt=f"{next(_serial)}: The capital of France is",
-        max_tokens=4,
-        temperature=0,
-        stream=True,
-        extra_body={"ignore_eos": True},
-    )
-    first = None
-    async for chunk in stream:
-        if first is None and chunk.choices and chunk.choices[0].text:
-            first = time.perf_counter() - began
-    assert first is not None, f"{model} said nothing"
-    return first
+_SPARE_BYTES = 32 * 2**20
 
 
-async def measure(running: Gateway, rounds: int) -> list[Row]:
-    resident: dict[str, list[float]] = {CHAT_MODEL: [], BASE_MODEL: []}
-    swapped: dict[str, list[float]] = {CHAT_MODEL: [], BASE_MODEL: []}
-    async with running.client() as client:
-        first = {model: await ttft_seconds(client, model) for model in swapped}
-        for _ in range(rounds):
-            for model, other in ((CHAT_MODEL, BASE_MODEL), (BASE_MODEL, CHAT_MODEL)):
-                swapped[model].append(await ttft_seconds(client, model))
-                check_swapped(running, model, other)
-                resident[model].append(await ttft_seconds(client, model))
-    return [
-        {"model": model, "first token": kind, **spread(seconds)}
-        for model in swapped
-        for kind, seconds in (
-            ("first load", [first[model]]),
-            ("after a swap", swapped[model]),
-            ("loaded", resident[model]),
-        )
-    ]
+@dataclass
+class Swap:
+    """All rounds of a case, in seconds. bandwidth: bytes per second."""
+
+    model: str
+    case: str
+    weights_bytes: int
+    ours: list[float] = field(default_factory=list)
+    peer: list[float] = field(default_factory=list)
+    bandwidth: list[float] = field(default_factory=list)
+
+    def row(self) -> Row:
+        return {
+            "model": self.model,
+            "case": self.case,
+            "ours ms": _in_ms(self.ours),
+            "llama-server ms": _in_ms(self.peer),
+            "ours / theirs": _spread(paired_ratios(self.ours, self.peer) if self.peer else []),
+            "bound ms": _in_ms([self._bound(each) for each in self.bandwidth]),
+            "memory GB/s": _spread([each / 1e9 for each in self.bandwidth]),
+        }
+
+    def _bound(self, bandwidth: float) -> float:
+        return 1.3 * self.weights_bytes / bandwidth + 0.05
 
 
-def check_swapped(running: Gateway, model: str, other: str) -> None:
-    states = running.states()
-    if (states[model], states[other]) != ("loaded", "unloaded"):
-        raise SystemExit(f"the budget does not hold exactly one model: {states}; see --memory")
+@dataclass(frozen=True)
+class Sides:
+    """Servers that know the same two models. keeping: ours, with a warm tier; plain: without."""
+
+    keeping: Router
+    plain: Router
+    peer: Router | None
+
+    @classmethod
+    @contextmanager
+    def started(cls, paths: Sequence[Path], args: argparse.Namespace) -> "Iterator[Sides]":
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            for path in paths:
+                (folder / path.name).symlink_to(path.resolve())
+            memory = max(_needed_bytes(inspect(path, args.dtype)) for path in paths)
+            keeping, plain = (
+                stack.enter_context(
+                    ours(folder, memory + _SPARE_BYTES, is_warm=is_warm, dtype=args.dtype)
+                )
+                for is_warm in (True, False)
+            )
+            peer = None if args.only == "ours" else stack.enter_context(theirs(folder))
+            yield cls(keeping, plain, peer)
+
+    def pair(self, case: str) -> list[Router]:
+        first = self.keeping if case == "warm" else self.plain
+        return [first, self.peer] if self.peer else [first]
+
+
+def measure(model: str, other: str, args: argparse.Namespace) -> list[Swap]:
+    """Every round has the bandwidth, then each case on both sides, in changing order."""
+    path, other_path = path_of(model), path_of(other)
+    weights_bytes = inspect(path, args.dtype).footprints[0].weights_bytes
+    swaps = [Swap(model, case, weights_bytes) for case in args.cases]
+    with Sides.started((path, other_path), args) as sides:
+        for router in filter(None, (sides.keeping, sides.plain, sides.peer)):
+            swap(router, "disk", path, other_path)  # makes images, and brings pages into memory
+        for number in range(args.rounds):
+            bandwidth = read_bandwidth()
+            for each in swaps:
+                each.bandwidth.append(bandwidth)
+                turns = list(zip(sides.pair(each.case), (each.ours, each.peer), strict=False))
+                for side, seconds in turns if number % 2 == 0 else reversed(turns):
+                    seconds.append(swap(side, each.case, path, other_path))
+    return swaps
+
+
+def swap(router: Router, case: str, path: Path, other: Path) -> float:
+    """Seconds to the first token. Exits where the other model did not make room."""
+    router.ttft_seconds(other.stem)
+    time.sleep(SETTLE_SECONDS)
+    if case == "cold":
+        router.forget(path)
+    if case == "first":
+        router.unbuild(path)
+    seconds = router.ttft_seconds(path.stem)
+    if router.loaded() != {path.stem}:
+        raise SystemExit(f"{router.name} holds {router.loaded()}, not {path.stem} alone")
+    return seconds
+
+
+def _needed_bytes(card: ModelCard) -> int:
+    """Of the form that is loaded first, with the whole context."""
+    return card.footprints[0].total(min(card.context_length, CONTEXT), 16)
+
+
+def _in_ms(seconds: Sequence[float]) -> str:
+    return _spread([1000 * each for each in seconds])
+
+
+def _spread(values: Sequence[float]) -> str:
+    return str(Spread.of(values)) if values else ""
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "")
-    parser.add_argument("--memory", default="1200MiB", help="holds one of the two, not both")
+    args = _arguments().parse_args()
+    swaps: list[Swap] = []
+    for model in args.models.split(","):
+        other = "gemma" if model == "smollm2" else "smollm2"
+        measured = measure(model, other, args)
+        print(*(each.row() for each in measured), sep="\n", file=sys.stderr, flush=True)
+        swaps += measured
+    print(markdown([each.row() for each in swaps]))
+    print(f"\n{os.cpu_count()} CPUs, load average {load_average():.1f}")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(each) for each in swaps], indent=2))
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default="smollm2,gemma,1b-q4_k_m,1b-q8_0")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    with gateway(args.models_dir, args.memory, args.dtype) as running:
-        rows = asyncio.run(measure(running, args.rounds))
-        report({"Time to first token": rows, "Memory": running.rss()}, args.json)
+    parser.add_argument("--only", choices=("ours",), help="leave the peer out")
+    parser.add_argument("--dtype", default="auto", help="of our engine")
+    parser.add_argument("--json", type=Path, help="write every round to this file")
+    return parser
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ class Checkpoint(ABC):
     def files(self) -> tuple[SourceFile, ...]:
         return self._files
 
+    @property
+    def read_from(self) -> list[tuple[Path, tuple[int, int, int]]]:
+        """All that says what the model is: paths, with their stamps when they were first seen."""
+        return [(file.path, file.stamp) for file in self._files]
+
     def read(self, name: str) -> memoryview:
         """A tensor's bytes: a read-only view of the mapped file, without a copy.
 

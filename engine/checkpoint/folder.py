@@ -18,6 +18,9 @@ class ModelFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            # Before the listing: what appears meanwhile changes it.
+            status = path.stat()
+            self.stamp = status.st_ino, status.st_size, status.st_mtime_ns
             with os.scandir(path) as entries:
                 self.names = sorted(entry.name for entry in islice(entries, MAX_ENTRIES + 1))
         except OSError as error:

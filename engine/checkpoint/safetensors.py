@@ -30,12 +30,18 @@ class SafetensorsCheckpoint(Checkpoint):
         self._folder = folder = ModelFolder(path)
         headers, stored = _read_tensors(folder)
         files = [header.file for header in headers]
-        super().__init__(path, files, stored, _digest(folder, headers))
+        self._texts = _texts(folder)
+        super().__init__(path, files, stored, _digest(self._texts, headers))
         self.config = read_json_object(folder.file(_CONFIG), MAX_JSON_BYTES)
         self.generation_config: dict[str, Any] = {}
         if folder.has(_GENERATION_CONFIG):
             file = folder.file(_GENERATION_CONFIG)
             self.generation_config = read_json_object(file, MAX_JSON_BYTES)
+
+    @property
+    def read_from(self) -> list[tuple[Path, tuple[int, int, int]]]:
+        texts = [(file.path, file.stamp) for file in self._texts]
+        return [*super().read_from, *texts, (self._folder.path, self._folder.stamp)]
 
     def read_text(self, name: str, limit: int) -> str | None:
         """A text file of the folder; None where there was none of that name when it was opened.
@@ -100,15 +106,19 @@ def _weight_map(index: SourceFile) -> dict[str, str]:
     return weight_map
 
 
-def _digest(folder: ModelFolder, headers: list[SafetensorsHeader]) -> str:
+def _texts(folder: ModelFolder) -> list[SourceFile]:
+    """What describes the model beside its weights."""
+    names = (name for name in folder.names if Path(name).suffix in _TEXT_SUFFIXES)
+    return [folder.file(name) for name in names if (folder.path / name).is_file()]
+
+
+def _digest(texts: list[SourceFile], headers: list[SafetensorsHeader]) -> str:
     digest = Digest()
     for header in headers:
         digest.add(header.raw, header.file.size)
     # Tokenizers are cached by digest, so a change beside the weights must show in it too.
-    for name in folder.names:
-        if Path(name).suffix in _TEXT_SUFFIXES and (folder.path / name).is_file():
-            file = folder.file(name)
-            content = file.read_at(0, min(file.size, MAX_JSON_BYTES))
-            digest.add(name.encode(errors="surrogateescape"), file.size)
-            digest.add(content)
+    for file in texts:
+        content = file.read_at(0, min(file.size, MAX_JSON_BYTES))
+        digest.add(file.path.name.encode(errors="surrogateescape"), file.size)
+        digest.add(content)
     return digest.hex()

@@ -48,6 +48,8 @@ class Tape:
     calls: list[Call] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the inputs, by label."""
+    compiled: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What compilers made of it, by keys of their own: it lives as long as the recording."""
 
     def tensor(self, label: str, shape: Sequence[int], dtype: torch.dtype) -> "Traced":
         """An input of the recording."""

@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from engine.checkpoint import Checkpoint
-from engine.models.blueprint import Blueprint, blueprint
+from engine.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from engine.models.blueprint import blueprint
 from engine.nn.decoder import CausalLM
+from engine.nn.module import parameters
 from engine.residency.image_build import build_image
 from engine.residency.image_map import map_image, value_of
-from engine.residency.image_plan import ImagePlan, plan_image
+from engine.residency.image_plan import plan_image
 from engine.residency.image_store import ImageStore
+from engine.residency.outline import Outline, outline_of
 
 _BUILDING = 0.9
 """The part of a first load that is building; the rest is reading what was built."""
@@ -41,44 +44,70 @@ def open_image(
     The map goes with the model's last parameter. Blocks for as long as building or reading takes;
     progress and cancelled are as in `load`. Raises what `load` raises, and `NativeMissing`.
     """
-    model = blueprint(checkpoint)
-    plan = plan_image(checkpoint, model, dtype)
-    work = _Work(checkpoint, model, plan, progress, cancelled)
-    name = _file_name(checkpoint.path, plan.key)
+    outline = outline_of(checkpoint, dtype)
+    return _opened(outline, store, lambda: nullcontext(checkpoint), progress, cancelled)
+
+
+def open_outlined(
+    outline: Outline,
+    store: ImageStore,
+    progress: Callable[[float], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[CausalLM, Image]:
+    """As `open_image`; of the checkpoint nothing is read where the store has its image."""
+    return _opened(outline, store, lambda: open_checkpoint(outline.path), progress, cancelled)
+
+
+def _opened(
+    outline: Outline,
+    store: ImageStore,
+    open_again: Callable[[], AbstractContextManager[Checkpoint]],
+    progress: Callable[[float], None],
+    cancelled: Callable[[], bool],
+) -> tuple[CausalLM, Image]:
+    plan = outline.plan
+    work = _Work(outline, open_again, progress, cancelled)
+    name = _file_name(outline.path, plan.key)
     whole, path = store.get(name, plan.file_bytes, work.read, work.build, cancelled)
-    for binding, segment in zip(model.bindings, plan.segments, strict=True):
-        binding.parameter.set(value_of(segment, whole))
-    return model.model, Image(path, plan.file_bytes, work.was_built)
+    model = outline.build()
+    for parameter, segment in zip(parameters(model), plan.segments, strict=True):
+        assert parameter.path == segment.path, "an image has its parameters in the model's order"
+        parameter.set(value_of(segment, whole))
+    return model, Image(path, plan.file_bytes, work.was_built)
 
 
 @dataclass(slots=True)
 class _Work:
     """What a store asks for, with progress that never goes back."""
 
-    checkpoint: Checkpoint
-    model: Blueprint
-    plan: ImagePlan
+    outline: Outline
+    open_again: Callable[[], AbstractContextManager[Checkpoint]]
     progress: Callable[[float], None]
     cancelled: Callable[[], bool]
     was_built: bool = False
 
     def build(self, descriptor: int) -> None:
         self.was_built = True
-        build_image(
-            descriptor,
-            self.checkpoint,
-            self.model,
-            self.plan,
-            progress=lambda fraction: self.progress(_BUILDING * fraction),
-            cancelled=self.cancelled,
-        )
+        with self.open_again() as checkpoint:
+            model = blueprint(checkpoint)
+            plan = plan_image(checkpoint, model, self.outline.dtype)
+            if plan != self.outline.plan:
+                raise CheckpointError(f"{checkpoint.path.name}: changed since it was opened")
+            build_image(
+                descriptor,
+                checkpoint,
+                model,
+                plan,
+                progress=lambda fraction: self.progress(_BUILDING * fraction),
+                cancelled=self.cancelled,
+            )
 
     def read(self, descriptor: int) -> Tensor:
         start = _BUILDING if self.was_built else 0.0
         rest = 1 - start
         return map_image(
             descriptor,
-            self.plan,
+            self.outline.plan,
             lambda fraction: self.progress(start + rest * fraction),
             self.cancelled,
         )

@@ -17,7 +17,7 @@ from engine.models.blueprint import Blueprint
 from engine.models.tiling import kept_as, tiled_extent
 from engine.nn.module import Matrix
 
-VERSION = 1
+VERSION = 2
 """Counts up whenever the same checkpoint would give an image of other bytes."""
 
 PAGE = 4096

@@ -10,7 +10,7 @@ from engine.api import Form
 from engine.checkpoint import Checkpoint
 from engine.kernels.cpu.layouts import ROWS, tiled_bytes, tiled_format
 from engine.kernels.cpu.tiles import pack
-from engine.kernels.weight import Weight
+from engine.kernels.weight import TILED, Weight
 from engine.models.binding import Binding
 from engine.models.meta import BaseConfig
 from engine.residency.image_plan import DTYPES, Segment
@@ -73,6 +73,8 @@ def _matrices(
         return
     stored = tiled_format(binding.sources[0].tensor.type, dtype)
     form: Form = "packed" if stored == segment.format else "dense"
-    value = materialise(checkpoint, binding, config, form, dtype)
+    # Float16 is no smaller than bfloat16, so it counts as dense.
+    kept = torch.float16 if segment.format == f"{TILED}F16" else dtype
+    value = materialise(checkpoint, binding, config, form, kept)
     assert isinstance(value, Weight), "a matrix is a weight"
     yield value

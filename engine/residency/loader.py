@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import torch
@@ -17,7 +18,7 @@ from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
 from engine.nn.module import Matrix, Table
 from engine.quant.formats import unpack
-from engine.quant.stored import ScaledTensor, row_scales
+from engine.quant.stored import stored_parts
 
 
 class LoadCancelled(Exception):  # no error: it was asked for
@@ -102,11 +103,8 @@ def _stacked(parts: Iterator[Tensor], count: int) -> Tensor:
 
 def _packed(checkpoint: Checkpoint, source: Source) -> tuple[Tensor, ...]:
     """Rows as they are stored, and those of their scales where these are stored apart."""
-    tensor = source.tensor
-    rows = source.rows(_bytes(checkpoint, tensor))
-    if not isinstance(tensor, ScaledTensor):
-        return (rows,)
-    return rows, source.rows(row_scales(tensor, _bytes(checkpoint, tensor.scales)))
+    parts = stored_parts(checkpoint, source.tensor, partial(_bytes, checkpoint))
+    return tuple(source.rows(part) for part in parts)
 
 
 def _values(checkpoint: Checkpoint, source: Source, dtype: torch.dtype) -> Tensor:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from engine.kernels.cpu.lowering import NativeStep, TorchStep
 from engine.kernels.cpu.planning import Lifetime, place
 from engine.kernels.cpu.values import Extent
+from engine.kernels.pages import zero_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,46 +22,49 @@ class Values:
     views: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """A place for every value that steps make, in bytes, and the bytes of it all."""
+
+    values: Values
+    places: Mapping[str, int]
+    num_bytes: int
+
+    @property
+    def extents(self) -> Mapping[str, Extent]:
+        return self.values.extents
+
+    def __contains__(self, label: str) -> bool:
+        return self.values.views.get(label, label) in self.places
+
+    def place(self, label: str) -> int:
+        """Of a value, in bytes from the start."""
+        return self.places[self.values.views.get(label, label)]
+
+
 def plan_memory(
     steps: Sequence[NativeStep | TorchStep], values: Values, max_tokens: int, max_logits: int
-) -> tuple[dict[str, int], int]:
-    """A place for every value that steps make, while it is needed, and the bytes of it all.
-
-    max_tokens, max_logits: of the largest batch.
-    """
+) -> MemoryPlan:
+    """Each value has its place while it is needed. max_tokens, max_logits: of the largest batch."""
     lives = _lives(steps, values.extents, values.views)
     lifetimes = [
         Lifetime(first, last, values.extents[label].num_bytes(max_tokens, max_logits))
         for label, (first, last) in lives.items()
     ]
     places, total = place(lifetimes)
-    return dict(zip(lives, places, strict=True)), total
+    return MemoryPlan(values, dict(zip(lives, places, strict=True)), total)
 
 
 class Memory:
-    """An arena with a place for every value, as `plan_memory` has them."""
+    """An arena with a place for every value of a plan."""
 
-    def __init__(
-        self,
-        steps: Sequence[NativeStep | TorchStep],
-        values: Values,
-        max_tokens: int,
-        max_logits: int,
-    ) -> None:
-        self.extents, self._views = values.extents, values.views
-        self._places, total = plan_memory(steps, values, max_tokens, max_logits)
-        self.arena = torch.zeros(total, dtype=torch.uint8)
-
-    def __contains__(self, label: str) -> bool:
-        return self._views.get(label, label) in self._places
-
-    def place(self, label: str) -> int:
-        """Of a value, in bytes from the arena's start."""
-        return self._places[self._views.get(label, label)]
+    def __init__(self, plan: MemoryPlan) -> None:
+        self._plan = plan
+        self.arena = zero_pages(plan.num_bytes)
 
     def tensor(self, label: str, num_tokens: int, num_logits: int) -> Tensor:
         """A value as torch has it, in a step of so many rows and logits."""
-        extent, start = self.extents[label], self.place(label)
+        extent, start = self._plan.extents[label], self._plan.place(label)
         flat = self.arena[start : start + extent.num_bytes(num_tokens, num_logits)]
         rows = extent.count(num_tokens, num_logits)
         return flat.view(extent.dtype).view(rows, *extent.shape)

@@ -10,78 +10,69 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from engine.kernels import registry
 from engine.kernels.batch import BatchLayout, ForwardBatch
-from engine.kernels.cpu.calls import Threads, layout_of, operand_of, operation
+from engine.kernels.cpu.calls import OperandStruct, Threads, check, layout_of
+from engine.kernels.cpu.encoding import Encoded
 from engine.kernels.cpu.library import library
-from engine.kernels.cpu.lowering import NativeStep, TorchStep
-from engine.kernels.cpu.memory import Memory
-from engine.kernels.cpu.values import FROM_BATCH, Rows
+from engine.kernels.cpu.lowering import NativeStep, Step, TorchStep
+from engine.kernels.cpu.memory import Memory, MemoryPlan
+from engine.kernels.cpu.values import FROM_BATCH
 from engine.kernels.trace import Call
 from engine.kernels.weight import Weight
 
 Constants = Mapping[str, Weight | Tensor]
 """Parameters and caches by the label that the recording has of them."""
 
-MAX_INPUTS = 16
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A program but for where its weights and caches are. result: the label of what `run` gives."""
 
-class _Value(ctypes.Structure):
-    """`Value` of program.cpp."""
+    steps: Sequence[Step]
+    plan: MemoryPlan
+    encoded: Encoded
+    result: str
 
-    _fields_ = (
-        ("place", ctypes.c_int64),
-        ("num_rows", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("rows", ctypes.c_int32),
-        ("is_bound", ctypes.c_int32),
-        ("format", ctypes.c_int32),
-        ("unused", ctypes.c_int32),
-    )
-
-
-class _Node(ctypes.Structure):
-    """`Node` of program.cpp."""
-
-    _fields_ = (
-        ("operation", ctypes.c_int32),
-        ("num_inputs", ctypes.c_int32),
-        ("inputs", ctypes.c_int32 * MAX_INPUTS),
-        ("output", ctypes.c_int32),
-        ("first_setting", ctypes.c_int32),
-        ("num_settings", ctypes.c_int32),
-        ("unused", ctypes.c_int32),
-    )
+    @classmethod
+    def of(
+        cls,
+        steps: Sequence[Step],
+        plan: MemoryPlan,
+        operands: Mapping[str, OperandStruct],
+        result: str,
+    ) -> "Listing":
+        native = [step for step in steps if isinstance(step, NativeStep)]
+        return cls(steps, plan, Encoded(native, plan, operands), result)
 
 
 class Program:
-    """Steps over planned memory, for batches of up to so many rows and logits.
+    """A listing run over memory of its own, for batches of up to so many rows and logits.
 
     constants: what the steps' labels name beside values and the batch; kept as long as the program.
-    result: the label of what `run` gives. For one caller at a time, as its threads are.
+    For one caller at a time, as its threads are.
     """
 
-    def __init__(
-        self,
-        steps: Sequence[NativeStep | TorchStep],
-        memory: Memory,
-        constants: Constants,
-        threads: Threads,
-        result: str,
-    ) -> None:
+    def __init__(self, listing: Listing, constants: Constants, threads: Threads) -> None:
+        steps = listing.steps
         self.fallbacks = Counter(step.call.op for step in steps if isinstance(step, TorchStep))
-        self._memory, self._constants, self._threads = memory, constants, threads
-        self._result = result
-        self._native = _Native(
-            [step for step in steps if isinstance(step, NativeStep)], memory, constants
-        )
+        self._memory, self._constants, self._threads = Memory(listing.plan), constants, threads
+        self._result = listing.result
+        self._native = _Native(listing.encoded, self._memory, constants)
         self._stretches = _stretches(steps)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Of the planned memory of its values."""
+        return self._memory.arena.nbytes
+
     def run(self, batch: ForwardBatch) -> Tensor:
-        """The result's rows for a batch; its memory is the program's and holds until the next run."""
+        """The result's rows for a batch; its memory is the program's and holds until the next run.
+
+        Raises `MemoryError` where operations find none to work in.
+        """
         num_tokens, num_logits = len(batch.token_ids), len(batch.logit_rows)
         inputs = {name: getattr(batch, name) for name in FROM_BATCH}
         self._native.bind(inputs)
@@ -152,51 +143,22 @@ def _stretches(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """Values that lie outside the program's memory, by number."""
-
-    numbers: dict[str, int]
-    pointers: ctypes.Array[ctypes.c_void_p]
-
-
 class _Native:
-    """The native steps as the library has them."""
+    """An encoded program with the addresses of what lies outside its memory."""
 
-    def __init__(self, steps: Sequence[NativeStep], memory: Memory, constants: Constants) -> None:
-        self._memory = memory
-        labels = {label: None for step in steps for label in (*step.reads, *step.makes)}
-        outside = [label for label in labels if label not in memory]
-        self._bound = {label: number for number, label in enumerate(outside)}
-        self._pointers = (ctypes.c_void_p * max(len(outside), 1))()
-        self._kept = constants
-        for label in outside:
+    def __init__(self, encoded: Encoded, memory: Memory, constants: Constants) -> None:
+        self._encoded, self._memory = encoded, memory
+        self._pointers = (ctypes.c_void_p * max(len(encoded.bound), 1))()
+        for label, number in encoded.bound.items():
             if label in constants:
-                self._pointers[self._bound[label]] = operand_of(constants[label]).data
-        numbers = {label: number for number, label in enumerate(labels)}
-        values = (_Value * len(labels))(*(self._value(label) for label in labels))
-        settings = [setting for step in steps for setting in step.settings]
-        nodes = (_Node * len(steps))(*_nodes(steps, numbers))
-        self._program = ctypes.c_void_p(
-            library().rh_program_new(
-                values,
-                ctypes.c_int64(len(values)),
-                nodes,
-                ctypes.c_int64(len(nodes)),
-                (ctypes.c_double * len(settings))(*settings),
-                ctypes.c_int64(len(settings)),
-            )
-        )
-
-    def __del__(self) -> None:
-        if hasattr(self, "_program"):
-            library().rh_program_delete(self._program)
+                self._pointers[number] = _address(constants[label])
 
     def bind(self, inputs: Mapping[str, Tensor]) -> None:
         """Where the batch's own tensors are."""
         for label, tensor in inputs.items():
-            if label in self._bound:
-                self._pointers[self._bound[label]] = tensor.data_ptr()
+            number = self._encoded.bound.get(label)
+            if number is not None:
+                self._pointers[number] = tensor.data_ptr()
 
     def run(
         self,
@@ -207,8 +169,8 @@ class _Native:
         num_tokens: int,
         num_logits: int,
     ) -> None:
-        library().rh_program_run(
-            self._program,
+        status = library().rh_program_run(
+            self._encoded.handle,
             ctypes.c_int64(first),
             ctypes.c_int64(last),
             threads.pool,
@@ -219,32 +181,8 @@ class _Native:
             ctypes.c_void_p(self._memory.arena.data_ptr()),
             self._pointers,
         )
-
-    def _value(self, label: str) -> _Value:
-        extent = self._memory.extents.get(label)
-        if extent is not None:
-            is_bound = label not in self._memory
-            place = self._bound[label] if is_bound else self._memory.place(label)
-            rows = extent.num_rows if extent.rows is Rows.FIXED else 0
-            number = _FORMATS[extent.dtype]
-            return _Value(place, rows, extent.width, extent.rows, is_bound, number, 0)
-        operand = operand_of(self._kept[label])
-        return _Value(
-            self._bound[label], operand.rows, operand.width, Rows.FIXED, 1, operand.format, 0
-        )
+        check(status)
 
 
-_FORMATS = {torch.float32: 1, torch.int64: 4}
-
-
-def _nodes(steps: Sequence[NativeStep], numbers: Mapping[str, int]) -> list[_Node]:
-    nodes, first = [], 0
-    for step in steps:
-        inputs = [-1 if label is None else numbers[label] for label in step.inputs]
-        assert len(inputs) <= MAX_INPUTS, step.operation
-        padded = (ctypes.c_int32 * MAX_INPUTS)(*inputs)
-        output = -1 if step.output is None else numbers[step.output]
-        number = operation(step.operation)
-        nodes.append(_Node(number, len(inputs), padded, output, first, len(step.settings), 0))
-        first += len(step.settings)
-    return nodes
+def _address(value: Weight | Tensor) -> int:
+    return (value.data if isinstance(value, Weight) else value).data_ptr()

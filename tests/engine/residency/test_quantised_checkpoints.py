@@ -206,8 +206,8 @@ def test_a_way_of_quantising_that_we_lack_is_refused_by_name(tmp_path):
     """Before any tensor is looked for."""
     config = original().config.to_dict() | {
         "architectures": ["LlamaForCausalLM"],
-        "quantization_config": {"quant_method": "gptq", "bits": 4},
+        "quantization_config": {"quant_method": "aqlm", "bits": 4},
     }
     path = write_hf(tmp_path, config, {"model.norm.weight": torch.ones(192)})
-    with open_checkpoint(path) as checkpoint, pytest.raises(CheckpointError, match="'gptq'"):
+    with open_checkpoint(path) as checkpoint, pytest.raises(CheckpointError, match="'aqlm'"):
         blueprint(checkpoint)

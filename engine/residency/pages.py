@@ -1,0 +1,51 @@
+"""Whether the pages of a mapped image are still in memory, and back if they are not."""
+
+import ctypes
+import mmap
+from functools import cache
+
+import numpy as np
+
+from engine.kernels.weight import Weight
+from engine.nn.decoder import CausalLM
+from engine.nn.module import parameters
+
+_POPULATE_READ = 22
+"""MADV_POPULATE_READ, of Linux 5.14, which Python 3.11 has no name for."""
+
+
+def bring_back(model: CausalLM) -> int:
+    """Reads what the system took of a model's image; how many pages that was.
+
+    Blocks while the disk is read, without the GIL; a step would wait for it page by page. Asking
+    costs a millisecond for a gigabyte, a walk through pages that are there forty times as much.
+    """
+    address, num_bytes = _extent(model)
+    missing = _missing(address, num_bytes)
+    if missing:
+        # where the kernel is too old for it, the first step reads the pages
+        _libc().madvise(address, num_bytes, _POPULATE_READ)
+    return missing
+
+
+def _extent(model: CausalLM) -> tuple[int, int]:
+    """Of the map that all parameters are views of."""
+    value = next(parameters(model)).get()
+    storage = (value.data if isinstance(value, Weight) else value).untyped_storage()
+    return storage.data_ptr(), storage.nbytes()
+
+
+def _missing(address: int, num_bytes: int) -> int:
+    """Pages that are not in memory; 0 where the system does not say."""
+    states = np.ones(-(-num_bytes // mmap.PAGESIZE), np.uint8)
+    if _libc().mincore(address, num_bytes, states.ctypes.data) != 0:
+        return 0
+    return int(np.count_nonzero(states & 1 == 0))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    return libc
