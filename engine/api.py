@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 Task = Literal["chat", "completion"]
 Form = Literal["dense", "packed", "tiled"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 ErrorCode = Literal[
     "bad_checkpoint",  # a model file is malformed, unsupported or incomplete
@@ -220,12 +220,36 @@ class Sampling(Struct, frozen=True):
     prompt_logprobs: bool = False
 
 
+class Grammar(Struct, frozen=True):
+    """What the generated text must be: a JSON schema, a regular expression or a Lark grammar.
+
+    As llguidance reads them. Reasoning before it is free.
+    """
+
+    kind: Literal["json_schema", "regex", "lark"]
+    text: str
+
+
+class ToolChoice(Struct, frozen=True):
+    """Which of a chat prompt's tools are called, and how its reply is read.
+
+    mode: "auto" leaves it to the model, "required" makes it call one; `names` are those it may call,
+    all if empty. is_parallel: more than one call in a reply. Arguments of tools that say `strict`, and of
+    all that must be called, follow their schemas.
+    """
+
+    mode: Literal["auto", "required"] = "auto"
+    names: tuple[str, ...] = ()
+    is_parallel: bool = True
+
+
 class Generation(Struct, frozen=True):
     """One sequence of a request: what to sample, when to stop, what to send back.
 
     stop: strings that end the text and are not part of it. stop_token_ids: likewise, beside the
     model's own. ignore_eos: the model's own do not end it. echo: the prompt's text comes first.
-    max_tokens 0 only scores the prompt.
+    max_tokens 0 only scores the prompt. tools: calls are parsed out of the text; None leaves them in
+    it. splits_reasoning: what the model thinks before its answer comes apart from it.
     """
 
     max_tokens: int
@@ -235,6 +259,9 @@ class Generation(Struct, frozen=True):
     ignore_eos: bool = False
     min_tokens: int = 0
     echo: bool = False
+    grammar: Grammar | None = None
+    tools: ToolChoice | None = None
+    splits_reasoning: bool = False
 
 
 class Run(Struct, frozen=True):
@@ -270,9 +297,21 @@ class TokenLogprob(Struct, frozen=True, array_like=True):
 
 
 class Usage(Struct, frozen=True):
+    """reasoning_tokens: those of completion_tokens that were thought, not said."""
+
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """What was added to a call: first its id and name, then its arguments, pieces of JSON text."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 class Delta(Struct, frozen=True):
@@ -283,6 +322,8 @@ class Delta(Struct, frozen=True):
 
     index: int
     text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCallDelta] = []
     token_ids: list[int] = []
     logprobs: list[TokenLogprob] = []
     finish_reason: FinishReason | None = None
