@@ -18,6 +18,7 @@ from engine.models.family import Family
 from engine.models.registry import families
 from engine.nn.rope_scaling import RopeParameters
 from engine.quant.formats import FORMATS, SCALED_FORMATS
+from engine.quant.methods import METHODS
 
 _HEAD = """# Models
 
@@ -88,6 +89,13 @@ def _formats() -> Iterator[str]:
     yield "Kept as they are stored where that is smaller. Others are refused by name.\n"
     for place, names in formats().items():
         yield f"- Scales, if any, {place}: {_code(names)}"
+    yield "\nWhat `quantization_config` of safetensors may say.\n"
+    yield "| quant_method | what of it |"
+    yield "| --- | --- |"
+    yield from (f"| `{name}` | {method.accepts} |" for name, method in METHODS.items())
+    yield "\nWhere inputs belong to groups in no order (`desc_act`), or to groups whose size 32 does not"
+    yield "divide, weights are decoded as they are loaded, which a warning says: they then take what"
+    yield "BF16 takes."
 
 
 def _limits(known: list[Described]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
 from engine.nn.linear import TiedHead
 from engine.nn.module import Matrix, Parameter, Slot, Table, parameters
+from engine.quant.grouped import GroupedTensor
 
 _MAX_NAMED = 5
 
@@ -84,13 +85,24 @@ def _refuse_unused(
     unused = [
         name
         for name, info in stored.items()
-        if used[info.name] < Source(info).num_stored_rows and not is_unused(name, tuple(also))
+        if used[info.name] < Source(info).num_stored_rows
+        and not is_unused(name, tuple(also))
+        and not _adds_nothing(checkpoint, name, stored)
     ]
     if unused:
         named = ", ".join(sorted(unused)[:_MAX_NAMED])
         more = f" and {len(unused) - _MAX_NAMED} more" if len(unused) > _MAX_NAMED else ""
         what = f"holds tensors that family {family.name} has no use for: {named}{more}"
         raise CheckpointError(f"{checkpoint.path.name}: {what}")
+
+
+def _adds_nothing(checkpoint: Checkpoint, name: str, stored: Mapping[str, TensorInfo]) -> bool:
+    """Whether a tensor is the bias of zeros that AutoGPTQ gave every module that it quantised."""
+    module, _, kind = name.rpartition(".")
+    weight = stored.get(f"{module}.weight")
+    if kind != "bias" or not isinstance(weight, GroupedTensor):
+        return False
+    return not bytes(checkpoint.read(stored[name].name)).strip(b"\0")
 
 
 def _deliberately_unused(

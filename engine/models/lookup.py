@@ -11,6 +11,7 @@ from engine.models.names import FUSED_GGUF, FUSED_HF, Fused, Name, Transform, ca
 from engine.models.sources import Part, Source, TransposedTensor
 from engine.nn.module import Matrix, Parameter, Slot, Table, Vector
 from engine.quant.formats import format_named
+from engine.quant.grouped import GroupedTensor
 from engine.quant.stored import ScaledTensor, stored_weights
 
 
@@ -49,7 +50,8 @@ class Lookup:
     def _as_declared(self, name: str, info: TensorInfo) -> TensorInfo:
         """With the shape that it has to us."""
         is_turned = any(fnmatchcase(name, pattern) for pattern in self._family.transposed)
-        if self._is_gguf or isinstance(info, ScaledTensor) or not is_turned or len(info.shape) < 2:
+        is_apart = isinstance(info, ScaledTensor | GroupedTensor)
+        if self._is_gguf or is_apart or not is_turned or len(info.shape) < 2:
             return info
         *count, in_features, out_features = info.shape
         shape = *count, out_features, in_features

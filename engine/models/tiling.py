@@ -5,7 +5,7 @@ import math
 import torch
 
 from engine.kernels.cpu.layouts import tiled_bytes, tiled_format
-from engine.kernels.weight import DENSE
+from engine.kernels.weight import DENSE, TILED
 from engine.models.binding import Binding
 from engine.models.blueprint import Blueprint
 from engine.nn.module import Matrix, Table
@@ -19,7 +19,8 @@ def tiled_weights_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
 def kept_as(binding: Binding, dtype: torch.dtype) -> tuple[str, torch.dtype]:
     """The format of a parameter in an image, and what is computed with it.
 
-    A matrix is tiled in the format that it is stored in, where that is one and has tiles.
+    A matrix is tiled in the format that it is stored in, where that is one and has tiles. So is one
+    of float16 that is computed with in bfloat16, which is as large and has three bits fewer.
     """
     slot = binding.parameter.slot
     if not isinstance(slot, Matrix):
@@ -29,6 +30,8 @@ def kept_as(binding: Binding, dtype: torch.dtype) -> tuple[str, torch.dtype]:
         if stored is not None:
             return stored, dtype
     kept = torch.float32 if slot.wide else dtype
+    if kept == torch.bfloat16 and {source.tensor.type for source in binding.sources} == {"F16"}:
+        return TILED + "F16", kept
     dense = tiled_format(DENSE, kept)
     assert dense is not None, "what is computed in can be tiled"
     return dense, kept

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from engine.api import EngineError
-from engine.quant import iquants, kquants, legacy, microscaling, plain, scaled
+from engine.quant import integers, iquants, kquants, legacy, microscaling, plain, scaled
 from engine.quant.format import Format
 from engine.quant.scaled import ScaledFormat
 
@@ -19,7 +19,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 """By the name that `TensorInfo.type` has."""
 
 SCALED_FORMATS: Mapping[str, ScaledFormat] = MappingProxyType(
-    {entry.name: entry for entry in scaled.FORMATS}
+    {entry.name: entry for entry in (*scaled.FORMATS, *integers.FORMATS)}
 )
 """Those whose scales are stored apart."""
 

@@ -4,14 +4,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
+import structlog
 import torch
 from torch import Tensor
 
 from engine.checkpoint import Checkpoint, CheckpointError, SafetensorsCheckpoint, TensorInfo
 from engine.quant.formats import FORMATS
-from engine.quant.methods import why_refused
+from engine.quant.grouped import DECODED, GroupedTensor, NotStoredRight, Read
+from engine.quant.grouped_headers import find_grouped, stored_names
+from engine.quant.methods import integer_scheme, why_refused
 from engine.quant.scaled import SCALE_BLOCK
+
+log = structlog.get_logger()
 
 _SCALES_OF_FP8 = ("_scale_inv", "_scale")
 _FP8_SCALE_TYPES = ("F32", "BF16", "F16")
@@ -61,7 +67,22 @@ def stored_weights(checkpoint: Checkpoint) -> dict[str, TensorInfo]:
             found.pop(name, None)
             found.pop(scales.name, None)
             found[weight] = _scaled(checkpoint, values, scales)
-    return found
+    return _with_integers(checkpoint, found)
+
+
+def stored_parts(checkpoint: Checkpoint, tensor: TensorInfo, read: Read) -> tuple[Tensor, ...]:
+    """What `Format.unpack` takes of a whole tensor: its rows, and their scales if stored apart.
+
+    Raises `CheckpointError` for tensors that contradict each other.
+    """
+    if isinstance(tensor, GroupedTensor):
+        try:
+            return tensor.parts(read)
+        except NotStoredRight as error:
+            raise CheckpointError(f"{checkpoint.path.name}: {error}") from error
+    if isinstance(tensor, ScaledTensor):
+        return read(tensor), row_scales(tensor, read(tensor.scales))
+    return (read(tensor),)
 
 
 def row_scales(tensor: ScaledTensor, stored: Tensor) -> Tensor:
@@ -75,6 +96,32 @@ def row_scales(tensor: ScaledTensor, stored: Tensor) -> Tensor:
         return spread.flatten(0, -2)
     column = values.unsqueeze(-1) if values.shape == (*leading, num_rows) else values
     return column.expand(*leading, num_rows, 1).reshape(-1, 1)
+
+
+def _with_integers(
+    checkpoint: SafetensorsCheckpoint, found: dict[str, TensorInfo]
+) -> dict[str, TensorInfo]:
+    """The same, where codes, scales, zeros and order of a weight of integers are one entry."""
+    scheme = integer_scheme(checkpoint.config)
+    if scheme is None:
+        return found
+    try:
+        grouped = find_grouped(scheme, found)
+    except NotStoredRight as error:
+        raise CheckpointError(f"{checkpoint.path.name}: {error}") from error
+    for module in grouped:
+        for name in stored_names(scheme, module):
+            found.pop(name, None)
+    decoded = [module for module, tensor in grouped.items() if tensor.type == DECODED]
+    if decoded:
+        _log_decoded(checkpoint.path.name, len(decoded), decoded[0])
+    return found | {f"{module}.weight": tensor for module, tensor in grouped.items()}
+
+
+@cache
+def _log_decoded(checkpoint: str, num_weights: int, first: str) -> None:
+    """Groups of inputs in no order or of odd sizes: kept as numbers, four times as large."""
+    log.warning("weights_decoded", checkpoint=checkpoint, num_weights=num_weights, first=first)
 
 
 def _scales_of(

@@ -1,6 +1,7 @@
 """Random weights in every format that can be tiled, and what the tests of tiles share."""
 
 import ctypes
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from engine.kernels.cpu import library
 from engine.kernels.weight import Weight
+from engine.quant import integers
 from engine.quant.formats import FORMATS
 from engine.quant.scaled import SCALE_BLOCK
 
-ISAS = ("portable", "avx2", "avx512")
+_HAS_NEON = platform.machine() in ("aarch64", "arm64")
+
+ISAS = ("portable", "neon") if _HAS_NEON else ("portable", "avx2", "avx512")
 
 _HALVES = {
     "Q4_0": (0,),
@@ -33,7 +37,8 @@ _HALVES = {
 
 CODED = (*_HALVES, "MXFP4")
 PLAIN = (torch.float32, torch.bfloat16, torch.float16)
-NAMES = (*CODED, *map(str, PLAIN), "FP8_BLOCK", "FP8_ROW", "MXFP4_SPLIT")
+INTEGERS = tuple(kind.name for kind in integers.FORMATS)
+NAMES = (*CODED, *map(str, PLAIN), "FP8_BLOCK", "FP8_ROW", "MXFP4_SPLIT", *INTEGERS)
 
 needs_library = pytest.mark.skipif(
     not library.is_available(), reason="the native library is not built"
@@ -60,9 +65,22 @@ def random_weight(name: str, rows: int, columns: int) -> Weight:
         codes = torch.randint(0, 256, (rows, columns // 2), dtype=torch.uint8)
         scales = torch.randint(118, 124, (rows, columns // 32), dtype=torch.uint8)
         return Weight(name, (rows, columns), codes, torch.float32, scales)
+    if name in INTEGERS:
+        return _random_integers(name, rows, columns)
     codes = torch.randn(rows, columns).to(torch.float8_e4m3fn).view(torch.uint8)
     count = 1 if name == "FP8_ROW" else -(-columns // SCALE_BLOCK)
     return Weight(name, (rows, columns), codes, torch.float32, torch.rand(rows, count) + 0.5)
+
+
+def _random_integers(name: str, rows: int, columns: int) -> Weight:
+    """Zeros among them that no symmetric quantiser has."""
+    most = 16 if "INT4" in name else 256
+    shape = (rows, columns // 2 if most == 16 else columns)
+    codes = torch.randint(0, 256, shape, dtype=torch.uint8)
+    scales = torch.rand(rows, integers.num_pairs(name, columns)) * 0.02 + 0.001
+    zeros = torch.randint(0, most, scales.shape).float()
+    pairs = torch.stack((scales, zeros), dim=2).flatten(1)
+    return Weight(name, (rows, columns), codes, torch.float32, pairs)
 
 
 def _tame(name: str, blocks: Tensor) -> None:
@@ -77,6 +95,8 @@ def can_be(name: str, columns: int) -> bool:
     """Whether a row can have so many columns."""
     if name in FORMATS:
         return columns % FORMATS[name].block_size == 0
+    if name.startswith("INT4"):
+        return columns % 2 == 0
     return columns % 32 == 0 or not name.startswith("MXFP4")
 
 

@@ -40,11 +40,23 @@ NUMBERS: Mapping[str, int] = MappingProxyType(
         "IQ4_XS": 30,
         "MXFP4": 31,
         "F8": 32,
+        "I4_32": 33,
+        "I4_128": 34,
+        "I8_32": 35,
+        "I8_128": 36,
     }
 )
 """`Format` of native/format.h, by the name after "tiled:"."""
 
-_STORED_AS = {"FP8_BLOCK": "F8", "FP8_ROW": "F8", "MXFP4_SPLIT": "MXFP4"}
+_STORED_AS = {
+    "FP8_BLOCK": "F8",
+    "FP8_ROW": "F8",
+    "MXFP4_SPLIT": "MXFP4",
+    "INT4_32": "I4_32",
+    "INT4_128": "I4_128",
+    "INT8_32": "I8_32",
+    "INT8_128": "I8_128",
+}
 
 _DENSE = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
@@ -67,7 +79,13 @@ _TILE_BYTES = {
     "IQ4_NL": (256, 0, 32),
     "IQ4_XS": (256, 32, 16),
     "MXFP4": (256, 0, 16),
+    "I4_32": (256, 0, 80),
+    "I4_128": (256, 0, 80),
+    "I8_32": (512, 0, 80),
+    "I8_128": (512, 0, 80),
 }
+
+_BLOCKS_PER_HEADER = {"I4_128": 4, "I8_128": 4}
 
 
 def tiled_format(format_name: str, dtype: torch.dtype) -> str | None:
@@ -86,10 +104,12 @@ def format_number(format_name: str) -> int:
 
 def tiled_bytes(format_name: str, rows: int, columns: int) -> int:
     """Of a matrix of that shape in a tiled format."""
-    tile, header, header_of_block = _TILE_BYTES[format_name.removeprefix(TILED)]
+    name = format_name.removeprefix(TILED)
+    tile, header, header_of_block = _TILE_BYTES[name]
+    shared = _BLOCKS_PER_HEADER.get(name, 1)
 
     def group_bytes(blocks: int) -> int:
-        whole = header + blocks * header_of_block
+        whole = header + -(-blocks // shared) * header_of_block
         return -(-whole // ALIGNMENT) * ALIGNMENT + blocks * tile if blocks else 0
 
     groups, rest = divmod(-(-columns // _BLOCK), _GROUP_BLOCKS)

@@ -3,6 +3,7 @@ import torch
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from engine.quant.formats import SCALED_FORMATS, format_named, unpack
+from engine.quant.integers import num_pairs
 
 
 def random_bytes(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -47,7 +48,8 @@ def test_mxfp4_equals_transformers():
 def test_other_types_are_float32_rounded_once(name: str):
     """A narrower result is the float32 one, cast; whatever rows are asked for."""
     codes = random_bytes(40, 64) & 0x77
-    num_scales = 4 if name == "MXFP4_SPLIT" else 1
+    num_scales = {"MXFP4_SPLIT": 4, "FP8_ROW": 1, "FP8_BLOCK": 1}.get(name, 0)
+    num_scales = num_scales or 2 * num_pairs(name, 128 if "INT4" in name else 64)
     scales = random_bytes(40, num_scales, seed=2).clamp(100, 140)
     scales = scales if name == "MXFP4_SPLIT" else scales / 7
     exact = unpack(name, torch.float32, codes, scales)

@@ -118,5 +118,5 @@ def test_values_without_scales_stay_what_they_are(tmp_path):
 
 def test_a_way_of_quantising_that_we_lack_is_named(tmp_path):
     """The checkpoint, the method, and what is known."""
-    with pytest.raises(CheckpointError, match="quantization_config: quant_method 'awq' is not"):
-        weights(tmp_path, {"a": torch.zeros(1)}, quantization_config={"quant_method": "awq"})
+    with pytest.raises(CheckpointError, match="quantization_config: quant_method 'aqlm' is not"):
+        weights(tmp_path, {"a": torch.zeros(1)}, quantization_config={"quant_method": "aqlm"})

@@ -11,6 +11,7 @@ enum class Format : int32_t {
   bf16 = 2,
   f16 = 3,
   i64 = 4,
+  q8_0 = 5,  // rows of int8 in blocks of 32, and behind them a float16 scale for each
   // What a matrix is multiplied by, made of float32 rows by `quantise` (see quantise.h).
   activations_int8 = 8,
   activations_bf16 = 9,
@@ -33,6 +34,10 @@ enum class Format : int32_t {
   tiled_iq4_xs,
   tiled_mxfp4,
   tiled_f8,
+  tiled_i4_32,
+  tiled_i4_128,
+  tiled_i8_32,
+  tiled_i8_128,
 };
 
 }  // namespace rh

@@ -21,6 +21,8 @@ Kernel kernel_of(Format weight, Format activations, int index) {
 #if defined(__x86_64__)
   if (isa() == Isa::avx512) return kernel_avx512(weight, activations, index);
   if (isa() == Isa::avx2) return kernel_avx2(weight, activations, index);
+#elif defined(__aarch64__)
+  if (isa() == Isa::neon) return kernel_neon(weight, activations, index);
 #endif
   return kernel_portable(weight, activations, index);
 }

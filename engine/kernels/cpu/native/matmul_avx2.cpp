@@ -82,6 +82,11 @@ void scales_of_side(const uint8_t* header, int block, int side, int half, __m256
     const __m128i high = _mm_and_si128(_mm_srli_epi16(both, 4), nibble);
     *scale = _mm256_mul_ps(halves(rows), unsigned_bytes(_mm_and_si128(both, nibble)));
     *minimum = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(halves(rows + 32), unsigned_bytes(high)));
+  } else if constexpr (kind.scales == Scales::wide_zeros) {
+    const uint8_t* from = header + wide_offset(format, block);
+    *scale = _mm256_loadu_ps(reinterpret_cast<const float*>(from + 32 * side));
+    const __m256 middle = _mm256_set1_ps(static_cast<float>(kind.zero == 128 ? 128 : 0));
+    *minimum = _mm256_mul_ps(_mm256_sub_ps(middle, unsigned_bytes(bytes8(from + 64 + 8 * side))), *scale);
   } else {
     if constexpr (kind.scales == Scales::half) *scale = halves(rows + 32 * block);
     if constexpr (kind.scales == Scales::power) *scale = half_powers(bytes8(header + 16 * block + 8 * side));
@@ -250,6 +255,10 @@ Kernel kernel_avx2(Format weight, Format, int index) {
     case Format::tiled_iq4_nl: return kernel<Format::tiled_iq4_nl>(index);
     case Format::tiled_iq4_xs: return kernel<Format::tiled_iq4_xs>(index);
     case Format::tiled_mxfp4: return kernel<Format::tiled_mxfp4>(index);
+    case Format::tiled_i4_32: return kernel<Format::tiled_i4_32>(index);
+    case Format::tiled_i4_128: return kernel<Format::tiled_i4_128>(index);
+    case Format::tiled_i8_32: return kernel<Format::tiled_i8_32>(index);
+    case Format::tiled_i8_128: return kernel<Format::tiled_i8_128>(index);
     default: return nullptr;
   }
 }

@@ -106,6 +106,11 @@ struct GroupScales {
       scales[0] = halves(header + 64 * block);
       minima[0] = halves(header + 64 * block + 32);
       return;
+    } else if constexpr (kind.scales == Scales::wide_zeros) {
+      const uint8_t* from = header + wide_offset(format, block);
+      scales[0] = _mm512_loadu_ps(from);
+      minima[0] = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(unsigned_bytes(bytes16(from + 64)), scales[0]));
+      return;
     } else if constexpr (kind.scales == Scales::power) {
       scales[0] = half_powers(bytes16(header + 16 * block));
     } else if constexpr (kind.scales == Scales::factor) {
@@ -220,5 +225,6 @@ Kernel codes_kernel(int index) {
 // In files of their own, so that they compile side by side.
 Kernel kernel_of_legacy_avx512(Format weight, int index);
 Kernel kernel_of_k_avx512(Format weight, int index);
+Kernel kernel_of_wide_avx512(Format weight, int index);
 
 }  // namespace rh

@@ -21,6 +21,7 @@ constexpr int kNumKernels = 8;
 Kernel kernel_portable(Format weight, Format activations, int index);
 Kernel kernel_avx2(Format weight, Format activations, int index);
 Kernel kernel_avx512(Format weight, Format activations, int index);
+Kernel kernel_neon(Format weight, Format activations, int index);
 
 
 }  // namespace rh

@@ -108,6 +108,10 @@ Kernel kernel_portable(Format weight, Format, int index) {
     case Format::tiled_iq4_nl: return kernel<Format::tiled_iq4_nl>(index);
     case Format::tiled_iq4_xs: return kernel<Format::tiled_iq4_xs>(index);
     case Format::tiled_mxfp4: return kernel<Format::tiled_mxfp4>(index);
+    case Format::tiled_i4_32: return kernel<Format::tiled_i4_32>(index);
+    case Format::tiled_i4_128: return kernel<Format::tiled_i4_128>(index);
+    case Format::tiled_i8_32: return kernel<Format::tiled_i8_32>(index);
+    case Format::tiled_i8_128: return kernel<Format::tiled_i8_128>(index);
     default: return nullptr;
   }
 }

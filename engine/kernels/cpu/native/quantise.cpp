@@ -33,6 +33,8 @@ QuantiseBlock quantise_block() {
 #if defined(__x86_64__)
   if (isa() == Isa::avx512) return quantise_block_avx512;
   if (isa() == Isa::avx2) return quantise_block_avx2;
+#elif defined(__aarch64__)
+  if (isa() == Isa::neon) return quantise_block_neon;
 #endif
   return quantise_block_portable;
 }

@@ -60,5 +60,6 @@ using QuantiseBlock = void (*)(const float* values, Format kind, const BlockPlac
 void quantise_block_portable(const float* values, Format kind, const BlockPlace& to);
 void quantise_block_avx2(const float* values, Format kind, const BlockPlace& to);
 void quantise_block_avx512(const float* values, Format kind, const BlockPlace& to);
+void quantise_block_neon(const float* values, Format kind, const BlockPlace& to);
 
 }  // namespace rh

@@ -118,6 +118,9 @@ void scales_of(Format format, const uint8_t* header, int block, int row, float* 
       break;
     case Scales::power: scales[0] = scales[1] = half_power(header[16 * block + row]); break;
     case Scales::wide: scales[0] = scales[1] = read<float>(header, block / 4 * 16 + row); break;
+    case Scales::wide_zeros:
+      scales[0] = scales[1] = read<float>(header + wide_offset(format, block), row);
+      break;
   }
 }
 
@@ -136,8 +139,10 @@ void untile_row(Format format, const uint8_t* group, int num_blocks, int block, 
   uint8_t codes[kBlock];
   codes_of(format, tile, row, words);
   std::memcpy(codes, words, kBlock);
+  const bool has_zeros = kind.scales == Scales::wide_zeros;
+  const int zero = has_zeros ? group[wide_offset(format, block) + 64 + row] : kind.zero;
   for (int input = 0; input < kBlock; ++input) {
-    values[input] = static_cast<float>(codes[input] - kind.zero) * scales[input / 16];
+    values[input] = static_cast<float>(codes[input] - zero) * scales[input / 16];
   }
   if (!has_minima) return;  // adding zero would make a zero of -0
   for (int input = 0; input < kBlock; ++input) values[input] += minima[input / 16];

@@ -38,15 +38,18 @@ enum class Scales : uint8_t {
   two_factors_minima,  // 16 + 16 float16, blocks x 2 x 16 bytes: low nibble scale, high nibble minimum
   power,               // blocks x 16 bytes e: half of 2 ** (e - 127)
   wide,                // 2 x 16 float32, each for 128 inputs
+  wide_zeros,          // runs x (16 float32, 16 uint8 zeros), each for `blocks_per_scale` blocks
 };
 
 // low_bits: of a code, in the tile's first vectors; a number's bits where `Scales` is none or wide.
+// zero: of all codes; with `wide_zeros`, of those that have none of their own, the middle.
 struct Tiling {
   int low_bits;
   int high_bits;
   int zero;
   Scales scales;
   Steps steps = Steps::even;
+  int blocks_per_scale = 1;
 };
 
 // Internal linkage: files for an instruction set must not lend their copy to those of another.
@@ -56,6 +59,10 @@ static constexpr Tiling tiling(Format format) {
     case Format::tiled_bf16: return {16, 0, 0, Scales::none};
     case Format::tiled_f16: return {16, 0, 0, Scales::none};
     case Format::tiled_f8: return {8, 0, 0, Scales::wide};
+    case Format::tiled_i4_32: return {4, 0, 8, Scales::wide_zeros};
+    case Format::tiled_i4_128: return {4, 0, 8, Scales::wide_zeros, Steps::even, 4};
+    case Format::tiled_i8_32: return {8, 0, 128, Scales::wide_zeros};
+    case Format::tiled_i8_128: return {8, 0, 128, Scales::wide_zeros, Steps::even, 4};
     case Format::tiled_q8_0: return {8, 0, 128, Scales::half};
     case Format::tiled_q4_0: return {4, 0, 8, Scales::half};
     case Format::tiled_q4_1: return {4, 0, 0, Scales::half_minimum};
@@ -84,6 +91,9 @@ static constexpr bool is_halved(Format format) {
   return tiling(format).scales == Scales::two_factors || tiling(format).scales == Scales::two_factors_minima;
 }
 
+// Where `wide_zeros` has a block's scales; zeros are 64 bytes further.
+static constexpr int wide_offset(Format format, int block) { return block / tiling(format).blocks_per_scale * 80; }
+
 static constexpr int header_bytes(Format format, int num_blocks) {
   int bytes = 0;
   switch (tiling(format).scales) {
@@ -96,6 +106,7 @@ static constexpr int header_bytes(Format format, int num_blocks) {
     case Scales::two_factors_minima: bytes = 64 + 32 * num_blocks; break;
     case Scales::power: bytes = 16 * num_blocks; break;
     case Scales::wide: bytes = 128; break;
+    case Scales::wide_zeros: bytes = wide_offset(format, num_blocks - 1) + 80; break;
   }
   return (bytes + 63) & ~63;
 }

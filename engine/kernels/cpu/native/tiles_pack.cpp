@@ -264,6 +264,25 @@ struct Source {
   int64_t width;
 };
 
+// Codes of which neighbours share a byte, the first of them its low bits, or that are a byte each;
+// pairs of a float32 scale and a float32 zero.
+void take_wide(const Source& from, int64_t row, int64_t first, int num_blocks, const Target& to) {
+  const int bits = tiling(from.format).low_bits, shared = tiling(from.format).blocks_per_scale;
+  const int64_t start = first * kBlock;
+  const int64_t inputs = std::min<int64_t>(from.width - start, num_blocks * kBlock);
+  const uint8_t* stored = from.rows + row * from.row_bytes + start * bits / 8;
+  std::memset(to.codes, 0, static_cast<size_t>(num_blocks * kBlock));
+  for (int64_t i = 0; i < inputs; ++i) {
+    to.codes[i] = bits == 8 ? stored[i] : static_cast<uint8_t>(stored[i / 2] >> (i % 2 * 4) & 15);
+  }
+  for (int block = 0; block < num_blocks; block += shared) {
+    float pair[2];
+    std::memcpy(pair, from.scales + row * from.scale_bytes + (first + block) / shared * 8, sizeof pair);
+    std::memcpy(to.header + wide_offset(from.format, block) + 4 * to.row, pair, 4);
+    to.byte(wide_offset(from.format, block) + 64, static_cast<int>(pair[1]));
+  }
+}
+
 void pack_codes(const Source& from, int64_t tile, uint8_t* out) {
   const Format format = from.format;
   const int64_t blocks = blocks_of(from.width);
@@ -276,9 +295,13 @@ void pack_codes(const Source& from, int64_t tile, uint8_t* out) {
     std::memset(out, 0, header);
     for (int row = 0; row < rows; ++row) {
       const int64_t at = tile * kTileRows + row;
+      const Target to{codes + row * kBlock * kGroup, out, row};
+      if (tiling(format).scales == Scales::wide_zeros) {
+        take_wide(from, at, first, num_blocks, to);
+        continue;
+      }
       const uint8_t* scales = from.scales ? from.scales + at * from.scale_bytes + first : nullptr;
-      take_row(format, {from.rows + at * from.row_bytes + offset, scales}, num_blocks,
-               {codes + row * kBlock * kGroup, out, row});
+      take_row(format, {from.rows + at * from.row_bytes + offset, scales}, num_blocks, to);
     }
     for (int block = 0; block < num_blocks; ++block) {
       write_tile(format, codes + block * kBlock, out + header + block * tile_bytes(format));
@@ -340,8 +363,8 @@ void pack(const Source& from, int64_t tile, uint8_t* out) {
 }  // namespace rh
 
 // Tiles [first, last) of a matrix, written to where the matrix's tiles begin (`out`). Rows are
-// GGML's, `row_bytes` apart, or plain numbers; FP8 has float32 `scales` of `scale_bytes` a row, and
-// so may MXFP4 have bytes. Ranges of tiles may be packed by several threads at once.
+// GGML's, `row_bytes` apart, or plain numbers; FP8 has float32 `scales` of `scale_bytes` a row, I4 and
+// I8 have pairs of float32, scale and zero, and MXFP4 may have bytes. Ranges of tiles may be packed by several threads at once.
 RH_API void rh_tile(rh::Pool* pool, int format, const uint8_t* rows, int64_t row_bytes, const uint8_t* scales,
                     int64_t scale_bytes, int64_t num_rows, int64_t width, int64_t first, int64_t last, uint8_t* out) {
   const rh::Source from{static_cast<rh::Format>(format), rows, row_bytes, scales, scale_bytes, num_rows, width};

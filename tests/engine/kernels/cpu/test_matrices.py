@@ -33,10 +33,11 @@ def _rounded(x: Tensor, name: str) -> Tensor:
     """What kernels for weights of that name leave of x: int8 in blocks of 32 with one scale."""
     if name in NUMBERS:
         return x
-    blocks = x.view(*x.shape[:-1], -1, 32)
+    padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % 32))
+    blocks = padded.view(*x.shape[:-1], -1, 32)
     largest = blocks.abs().amax(-1, keepdim=True)
     codes = torch.round(blocks * (torch.full_like(largest, 127) / largest))
-    return (codes * (largest / 127)).view(x.shape)
+    return (codes * (largest / 127)).view(padded.shape)[..., : x.shape[-1]]
 
 
 def _product(x: Tensor, weight: Weight) -> Tensor:
