@@ -16,7 +16,7 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow sanitize lint types models bench bench-peer bench-cpu bench-check clean
+.PHONY: help run test test-slow sanitize arm lint types models bench bench-peer bench-cpu bench-check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefi
 		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q \
 		tests/engine/kernels/cpu tests/engine/sampling tests/engine/models/test_programs.py $(ARGS)
 
+arm: ## run the native kernels' tests on an emulated ARM CPU (Debian; half an hour)
+	PYTHON=$(PYTHON) .ci/arm $(ARGS)
+
 lint: $(VENV)/.dev ## ruff and import-linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -57,7 +60,7 @@ models: $(VENV)/.run ## bring the demo models only
 	@$(BIN)/python -m gateway demo $(MODELS)
 
 bench: $(VENV)/.dev models ## measure swaps and decoding on the demo models
-	$(BIN)/python bench/swap.py --models-dir $(MODELS) $(ARGS)
+	MODELS=$(MODELS) $(BIN)/python bench/swap.py --models smollm2,gemma --only ours
 	$(BIN)/python bench/decode.py --models-dir $(MODELS) $(ARGS)
 
 bench-peer: $(VENV)/.dev ## build llama.cpp, to compare with (ten minutes)

@@ -10,6 +10,12 @@ import torch
 from engine.core.device import compute_dtype, num_threads
 from engine.kernels.cpu.library import NativeMissing, isa, library
 
+_SLOWER = {
+    "portable": "this CPU lacks the instructions that the kernels are made for",
+    "avx2": "AVX-512 with VNNI is several times faster",
+}
+"""What is missing, by the code path in use."""
+
 
 class Finding(msgspec.Struct, frozen=True):
     """One thing looked at. lost: what is missing because of it, nothing where all is well."""
@@ -38,8 +44,7 @@ def native() -> Finding:
         lost = "every model runs in plain torch: several times slower, and larger in memory"
         return Finding("native kernels", str(error), lost)
     found = isa()
-    slower = "AVX-512 with VNNI is several times faster" if found != "avx512" else ""
-    return Finding("native kernels", found, slower)
+    return Finding("native kernels", found, _SLOWER.get(found, ""))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from engine.api import EngineError, Failure, ModelCard
+from engine.cache.spec import KVDType
 from engine.checkpoint import open_checkpoint
 from engine.core.device import DType, compute_dtype
 from engine.models.card import describe
@@ -18,15 +19,15 @@ from engine.wire import Inspected
 
 log = structlog.get_logger()
 
-Question = tuple[int, str, DType]
-"""The number of the call, the checkpoint's path, and what the model would compute in."""
+Question = tuple[int, str, DType, KVDType]
+"""The call's number, the checkpoint's path, what the model would compute in and keep tokens in."""
 
 
 def answer(payload: bytes) -> bytes:
     """An `Inspected` for a `Question`, both as msgpack."""
-    call, path, dtype = msgspec.msgpack.decode(payload, type=Question)
+    call, path, dtype, kv_dtype = msgspec.msgpack.decode(payload, type=Question)
     try:
-        inspected = Inspected(call, inspect(Path(path), dtype))
+        inspected = Inspected(call, inspect(Path(path), dtype, kv_dtype))
     except EngineError as error:
         inspected = Inspected(call, None, Failure(error.code, error.message, error.param))
     except Exception as error:  # a malformed file may break a reader in ways nobody thought of
@@ -36,10 +37,10 @@ def answer(payload: bytes) -> bytes:
     return msgspec.msgpack.encode(inspected)
 
 
-def inspect(path: Path, dtype: DType) -> ModelCard:
+def inspect(path: Path, dtype: DType, kv_dtype: KVDType = "auto") -> ModelCard:
     """A checkpoint's card, from its headers. Raises `EngineError` bad_checkpoint."""
     with open_checkpoint(path) as checkpoint:
-        card = describe(checkpoint, compute_dtype(dtype))
+        card = describe(checkpoint, compute_dtype(dtype), kv_dtype=kv_dtype)
         if has_chat_template(checkpoint):
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
     return card

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from engine.wire import Channel
+from engine.channel import Channel
 
 In = TypeVar("In")
 
@@ -86,8 +86,7 @@ class LocalLauncher:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return LocalProcess(process, Channel(reader, writer, program.incoming))
+        return LocalProcess(process, await Channel.over(ours, program.incoming))
 
 
 @dataclass(slots=True)
@@ -145,8 +144,7 @@ class Supervisor(Generic[In]):
         self.process = process
         log.info("process_started", name=self.program.name, pid=process.pid)
         try:
-            while (event := await process.channel.receive()) is not None:
-                self.on_event(event)
+            await process.channel.each(self.on_event)
         except (ValueError, OSError):
             log.exception("process_spoke_nonsense", name=self.program.name, pid=process.pid)
         finally:

@@ -1,6 +1,5 @@
 """How every process of the engine is born and how it dies."""
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -11,8 +10,9 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import structlog
+import uvloop
 
-from engine.wire import Channel
+from engine.channel import Channel
 
 In = TypeVar("In")
 
@@ -28,7 +28,7 @@ def live(serve: Coroutine[Any, Any, None]) -> NoReturn:
     """
     die_with_parent()
     log_to_stderr()
-    asyncio.run(_serve_and_leave(serve))
+    uvloop.run(_serve_and_leave(serve))  # its calls cost a third of asyncio's own
     raise AssertionError("the process has left")
 
 
@@ -65,5 +65,4 @@ def log_to_stderr() -> None:
 
 async def control_channel(fd: int, incoming: Any) -> Channel[Any]:
     """The channel to the process that started this one. `incoming`: the union it sends."""
-    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
-    return Channel(reader, writer, incoming)
+    return await Channel.over(socket.socket(fileno=fd), incoming)

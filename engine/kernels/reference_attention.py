@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.kernels.batch import BatchLayout
+from engine.kernels.q8_0 import is_packed, pack, row_size, unpack
 from engine.kernels.registry import register
 
 SCORES_BYTES = 16 * 2**20
@@ -20,8 +21,17 @@ GATHER_TOKENS = 8192
 
 @register("cache_write")
 def cache_write(k: Tensor, v: Tensor, keys: Tensor, values: Tensor, layout: BatchLayout) -> None:
-    keys.flatten(0, 1).index_copy_(0, layout.slots, k)
-    values.flatten(0, 1).index_copy_(0, layout.slots, v)
+    keys.flatten(0, 1).index_copy_(0, layout.slots, _stored(k, keys))
+    values.flatten(0, 1).index_copy_(0, layout.slots, _stored(v, values))
+
+
+def _stored(rows: Tensor, cache: Tensor) -> Tensor:
+    return pack(rows) if is_packed(cache) else rows
+
+
+def _read(rows: Tensor) -> Tensor:
+    """Rows of a cache in float32."""
+    return unpack(rows) if is_packed(rows) else rows.float()
 
 
 @register("paged_attention")
@@ -38,12 +48,13 @@ def paged_attention(
     alibi: Tensor | None = None,
     chosen: Tensor | None = None,
 ) -> Tensor:
-    result = q.new_empty(*q.shape[:2], values.shape[3])
+    value_size = row_size(values.shape[3]) if is_packed(values) else values.shape[3]
+    result = q.new_empty(*q.shape[:2], value_size)
     for group in groups(layout):
         rows = q[group.first_row : group.last_row].view(-1, group.num_rows, *q.shape[1:])
         blocks, start = visible_blocks(group, layout, window)
-        k = keys[blocks].flatten(1, 2).float()
-        v = values[blocks].flatten(1, 2).float()
+        k = _read(keys[blocks]).flatten(1, 2)
+        v = _read(values[blocks]).flatten(1, 2)
         positions = start[:, None] + torch.arange(k.shape[1], device=k.device)
         # What lies past a sequence's end belongs to another, and 0 * nan would let it through.
         v.masked_fill_((positions >= group.context_lens[:, None])[..., None, None], 0)

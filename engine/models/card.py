@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from engine.api import Footprint, Form, ModelCard
-from engine.cache.spec import CacheSpec
+from engine.cache.spec import CacheSpec, KVDType, stored
 from engine.checkpoint import Checkpoint
 from engine.kernels.cpu.compiler import program_bytes
 from engine.kernels.cpu.library import is_available
@@ -42,7 +42,12 @@ OPERATION_BYTES = 16 * 2**20
 _F32 = torch.float32.itemsize
 
 
-def describe(checkpoint: Checkpoint, dtype: torch.dtype, native: bool | None = None) -> ModelCard:
+def describe(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    native: bool | None = None,
+    kv_dtype: KVDType = "auto",
+) -> ModelCard:
     """The card of a checkpoint whose model would compute in `dtype`.
 
     native: whether as a native program; wherever it can, by default. Weights and cache are exact, workspace is an upper estimate. Raises `CheckpointError` for a
@@ -60,15 +65,19 @@ def describe(checkpoint: Checkpoint, dtype: torch.dtype, native: bool | None = N
         context_length=plan.config.max_position_embeddings,
         vocab_size=plan.config.vocab_size,
         tasks=("completion",),
-        footprints=_footprints(plan, dtype, runs_natively(dtype) if native is None else native),
+        footprints=_footprints(
+            plan, dtype, runs_natively(dtype) if native is None else native, kv_dtype
+        ),
     )
 
 
-def _footprints(plan: Blueprint, dtype: torch.dtype, native: bool) -> tuple[Footprint, ...]:
+def _footprints(
+    plan: Blueprint, dtype: torch.dtype, native: bool, kv_dtype: KVDType
+) -> tuple[Footprint, ...]:
     """Tiled, where native kernels run it; else dense, and packed only where that is smaller."""
     if native:
-        return (_footprint(plan, "tiled", dtype),)
-    dense, packed = (_footprint(plan, form, dtype) for form in ("dense", "packed"))
+        return (_footprint(plan, "tiled", dtype, kv_dtype),)
+    dense, packed = (_footprint(plan, form, dtype, kv_dtype) for form in ("dense", "packed"))
     return (dense, packed) if packed.weights_bytes < dense.weights_bytes else (dense,)
 
 
@@ -80,8 +89,8 @@ def runs_natively(dtype: torch.dtype) -> bool:
     return dtype == torch.bfloat16 and is_available()
 
 
-def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype) -> Footprint:
-    specs = plan.model.cache_specs
+def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype, kv_dtype: KVDType) -> Footprint:
+    specs = [stored(spec, kv_dtype) for spec in plan.model.cache_specs]
     if form == "tiled":
         weights_bytes = tiled_weights_bytes(plan, dtype)
         workspace_bytes = _program_bytes(plan, dtype)
@@ -105,12 +114,20 @@ def tape_of(model: CausalLM, dtype: torch.dtype) -> Tape:
 def _program_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
     """Of a program: its values, exactly, and what operations use while they run, at most."""
     values = program_bytes(tape_of(plan.model, dtype), MAX_STEP_ROWS, MAX_LOGIT_ROWS)
+    return values + operation_bytes(plan)
+
+
+def operation_bytes(plan: Blueprint) -> int:
+    """What a program's operations and the choice of tokens use while they run, at most.
+
+    It is taken when it is first needed, so it can't be measured when a model has been loaded.
+    """
     matrices = _matrices(plan)
     widest = max((each.in_features for each in matrices), default=plan.config.hidden_size)
     top_k = max(getattr(plan.config, "num_experts_per_tok", 0) or 0, 1)
     activations = MAX_STEP_ROWS * top_k * widest * 2 * _F32
     drawn = plan.config.vocab_size * _F32 * MAX_THREADS
-    return values + activations + drawn + OPERATION_BYTES
+    return activations + drawn + OPERATION_BYTES
 
 
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from engine.cache.spec import Both, State
+from engine.cache.spec import Both, KVDType, State, stored
 from engine.cache.states import TokensAndState
 from engine.cache.views import CacheSize, allocate
 from engine.kernels.batch import BatchLayout, ForwardBatch
@@ -57,6 +57,7 @@ class Sequences:
         max_tokens: int,
         dtype: torch.dtype = torch.float32,
         lengths: Sequence[int] = (),
+        kv_dtype: KVDType = "auto",
     ) -> None:
         self._lengths = lengths or [max_tokens] * count
         self._model = model
@@ -64,10 +65,12 @@ class Sequences:
         strewn = torch.randperm(count * num_blocks, generator=torch.Generator().manual_seed(7))
         self._tables = strewn.view(count, num_blocks)
         size = CacheSize(count * num_blocks, BLOCK_SIZE, num_slots=2 * count)
-        self.caches = [allocate(spec, size, dtype) for spec in model.cache_specs]
+        specs = [stored(spec, kv_dtype) for spec in model.cache_specs]
+        self.caches = [allocate(spec, size, dtype) for spec in specs]
         for cache in self.caches:
             for tensor in cache.tensors:
-                tensor.fill_(torch.nan)
+                # rows of q8_0 whose every bit is set have scales of NaN
+                tensor.fill_(torch.nan if tensor.is_floating_point() else 255)
         self._lens = [0] * count
         self._slots = [-1] * count
         self._free_slots = list(range(2 * count))
@@ -115,7 +118,10 @@ class Sequences:
 
 
 def logprobs_of(
-    model: CausalLM, token_ids: Sequence[int], dtype: torch.dtype = torch.float32
+    model: CausalLM,
+    token_ids: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+    kv_dtype: KVDType = "auto",
 ) -> Tensor:
     """Log-probabilities after each token of one sequence in one step: (tokens, vocab)."""
-    return Sequences(model, 1, len(token_ids), dtype).step({0: token_ids})[0]
+    return Sequences(model, 1, len(token_ids), dtype, kv_dtype=kv_dtype).step({0: token_ids})[0]

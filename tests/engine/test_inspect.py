@@ -12,7 +12,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def ask(path: Path) -> Inspected:
-    reply = answer(msgspec.msgpack.encode((3, str(path), "float32")))
+    reply = answer(msgspec.msgpack.encode((3, str(path), "float32", "auto")))
     return msgspec.msgpack.decode(reply, type=Inspected)
 
 

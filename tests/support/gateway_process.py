@@ -31,10 +31,14 @@ class Gateway:
 
     def child(self, module: str) -> psutil.Process:
         """The process of ours that runs this module."""
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            if module in process.cmdline():
-                return process
+        for process in self.children(module):
+            return process
         raise AssertionError(f"no {module} process")
+
+    def children(self, module: str) -> list[psutil.Process]:
+        """The processes of ours that run this module, such as a worker for each device."""
+        processes = psutil.Process(self.process.pid).children(recursive=True)
+        return [process for process in processes if module in process.cmdline()]
 
     def state(self, model: str) -> str:
         return httpx.get(f"{self.url}/v1/models/{model}").json()["status"]["value"]

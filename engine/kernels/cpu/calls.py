@@ -13,7 +13,13 @@ from engine.kernels.cpu.layouts import format_number
 from engine.kernels.cpu.library import library
 from engine.kernels.weight import Weight
 
-_NUMBERS = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 3, torch.int64: 4}
+_NUMBERS = {
+    torch.float32: 1,
+    torch.bfloat16: 2,
+    torch.float16: 3,
+    torch.int64: 4,
+    torch.uint8: 5,  # rows of `engine.kernels.q8_0`
+}
 
 
 class OperandStruct(ctypes.Structure):
@@ -107,12 +113,15 @@ def run(
     settings: Sequence[float] = (),
     layout: BatchLayout | None = None,
 ) -> None:
-    """One operation by itself: into `output`, or into what it changes of its inputs."""
+    """One operation by itself: into `output`, or into what it changes of its inputs.
+
+    Raises `MemoryError`.
+    """
     operands = (OperandStruct * len(inputs))(*map(operand_of, inputs))
     result = operand_of(output)
     numbers = (ctypes.c_double * len(settings))(*settings)
     described = ctypes.byref(layout_of(layout)) if layout is not None else None
-    library().rh_run_op(
+    status = library().rh_run_op(
         operation(name),
         threads.pool,
         threads.workspace,
@@ -123,3 +132,10 @@ def run(
         numbers,
         len(settings),
     )
+    check(status)
+
+
+def check(status: int) -> None:
+    """Raises `MemoryError` where a native call says that it had no memory."""
+    if status:
+        raise MemoryError("native operations could not allocate what they work in")

@@ -5,9 +5,9 @@ import os
 from functools import cache
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
-_ISAS = ("portable", "avx2", "avx512")
+_ISAS = ("portable", "avx2", "avx512", "neon")
 
 
 class NativeMissing(Exception):
@@ -48,12 +48,12 @@ def is_available() -> bool:
 
 
 def isa() -> str:
-    """The code path in use: portable, avx2 or avx512."""
+    """The code path in use: portable, avx2, avx512 or neon."""
     return _ISAS[library().rh_isa()]
 
 
 def limit_isa(loaded: ctypes.CDLL, name: str) -> None:
-    """Takes a lesser code path than the CPU's best. Raises ValueError for a name that is none."""
+    """Takes a code path that the CPU has, else its best. Raises ValueError for a name that is none."""
     if name not in _ISAS:
         raise ValueError(f"instruction set {name!r}: one of {', '.join(_ISAS)}")
     loaded.rh_limit_isa(_ISAS.index(name))

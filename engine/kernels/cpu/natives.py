@@ -29,14 +29,17 @@ def _transposed(call: Call) -> str:
     return "head_linear_transposed" if call.settings.get("transposed") else "head_linear"
 
 
+def _cache_heads(call: Call, shapes: Shapes) -> tuple[float, ...]:
+    return (shapes[call.tensors["keys"][0]][-2],)
+
+
 def _attention(call: Call, shapes: Shapes) -> tuple[float, ...]:
     """scale, window, softcap, the heads of queries and of caches, the sizes of keys and values."""
-    num_heads = shapes[call.tensors["q"][0]][1]
-    *_, num_cache_heads, key_size = shapes[call.tensors["keys"][0]]
+    _, num_heads, key_size = shapes[call.tensors["q"][0]]
     window, softcap = call.settings.get("window"), call.settings.get("softcap")
-    value_size = shapes[call.tensors["values"][0]][-1]
-    scale = call.settings["scale"]
-    return (scale, window or 0, softcap or 0, num_heads, num_cache_heads, key_size, value_size)
+    scale, value_size = call.settings["scale"], call.shape[-1]
+    heads = (num_heads, *_cache_heads(call, shapes))
+    return (scale, window or 0, softcap or 0, *heads, key_size, value_size)
 
 
 def _latent_attention(call: Call, shapes: Shapes) -> tuple[float, ...]:
@@ -64,7 +67,7 @@ NATIVE: dict[str, Native] = {
     **ELEMENTWISE,
     **ROUTING,
     **RECURRENT,
-    "cache_write": Native(("k", "v", "keys", "values")),
+    "cache_write": Native(("k", "v", "keys", "values"), _cache_heads),
     "latent_write": Native(("latent", "latents")),
     "paged_attention": Native(("q", "keys", "values", "sinks", "alibi"), _attention),
     "latent_attention": Native(("q", "latents", "chosen"), _latent_attention),

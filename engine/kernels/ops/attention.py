@@ -10,6 +10,7 @@ from engine.kernels.ops.op import like, op
 def cache_write(k: Tensor, v: Tensor, keys: Tensor, values: Tensor, layout: BatchLayout) -> None:
     """Writes k, v (T, Hkv, d) to the layout's slots of keys, values (blocks, block_size, Hkv, d).
 
+    Those may be rows of `engine.kernels.q8_0` instead, (..., row_bytes(d)), known by their dtype.
     Only this op, `latent_write` and those of `recurrent` change an argument.
     """
 
@@ -29,7 +30,7 @@ def paged_attention(
 ) -> Tensor:
     """Causal attention of each sequence's rows to its own cached tokens: (T, H, d of values).
 
-    q: (T, H, d); keys, values: (blocks, block_size, Hkv, d), the rows' own already written. Query
+    q: (T, H, d); keys, values: as in `cache_write`, the rows' own already written. Query
     head h reads cache head h // (H / Hkv). softcap c makes c * tanh(score / c) of scaled scores.
     window: a row sees the last `window` tokens, itself included. Softmax in float32, over one more
     score per head, sinks (H,) float32, where given: it takes its share and gives no value. alibi:

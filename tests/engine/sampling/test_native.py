@@ -8,6 +8,7 @@ from engine.kernels.cpu.library import is_available, library, limit_isa
 from engine.sampling import native
 from engine.sampling.choose import _above_floor, _nucleus, _probabilities
 from engine.sampling.draw import Draw
+from tests.engine.tiled_weights import ISAS
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="the native library is not built")
 
@@ -32,7 +33,7 @@ def kept(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return torch.zeros(len(logits)).scatter(0, ids[0], weights / weights.sum())
 
 
-@pytest.fixture(params=["portable", "avx2", "avx512"])
+@pytest.fixture(params=ISAS)
 def isa(request):
     """Each code path that this CPU has."""
     limit_isa(library(), request.param)

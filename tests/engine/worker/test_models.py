@@ -7,6 +7,9 @@ import torch
 from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder
 from engine.cache.caches import Caches
 from engine.cache.table import BlockTable
+from engine.checkpoint import open_checkpoint
+from engine.kernels.cpu.library import is_available
+from engine.models.card import describe
 from engine.residency.image_store import ImageStore
 from engine.worker.models import Models
 from tests.engine.fixture_models import COMMITTED
@@ -117,3 +120,26 @@ def test_parked_caches_take_an_eighth_by_default():
         models = models_of(host, device_bytes)
         mine = used(opened(models, ORDER))
         assert (models.park(1, mine, is_paused=True) == []) is is_kept
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(not is_available(), reason="the native library is not built"),
+        ),
+    ],
+)
+def test_a_report_counts_what_cannot_be_measured_yet(dtype: torch.dtype):
+    """What operations will take while they run is in it as in the card, or others would get it."""
+    with open_checkpoint(PLAIN) as checkpoint:
+        (footprint, *_) = describe(checkpoint, dtype).footprints
+    order = msgspec.structs.replace(ORDER, form=footprint.form)
+
+    _, _, report = Models(dtype, ImageStore(None), HostMemory(), 2**30).open(
+        order, lambda _: None, lambda: False
+    )
+
+    assert report.total_bytes == pytest.approx(footprint.total(ORDER.kv_tokens), rel=0.01)

@@ -1,6 +1,6 @@
 #include "norms.h"
 
 namespace rh::portable {
-#include "vector_math.inc"
+#include "vectors.inc"
 #include "norms.inc"
 }  // namespace rh::portable

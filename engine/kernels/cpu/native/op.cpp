@@ -1,6 +1,7 @@
 #include "op.h"
 
 #include <cstring>
+#include <new>
 #include <vector>
 
 #include "abi.h"
@@ -39,11 +40,16 @@ RH_API rh::Workspace* rh_workspace_new(int num_threads) { return new rh::Workspa
 
 RH_API void rh_workspace_delete(rh::Workspace* workspace) { delete workspace; }
 
-// One operation by itself.
-RH_API void rh_run_op(int op, rh::Pool* pool, rh::Workspace* workspace, const rh::Layout* layout,
-                      rh::Operand* in, int num_in, const rh::Operand* out, const double* settings,
+// One operation by itself. 0, or 1 where memory did not suffice: what it writes is then undefined.
+RH_API int rh_run_op(int op, rh::Pool* pool, rh::Workspace* workspace, const rh::Layout* layout,
+                     rh::Operand* in, int num_in, const rh::Operand* out, const double* settings,
                       int num_settings) {
   const std::lock_guard<std::mutex> turn(pool->turn());
   workspace->reset();
-  rh::op_at(op)({*pool, *workspace, layout, in, num_in, *out, settings, num_settings});
+  try {
+    rh::op_at(op)({*pool, *workspace, layout, in, num_in, *out, settings, num_settings});
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  return 0;
 }

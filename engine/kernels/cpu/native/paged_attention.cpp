@@ -20,6 +20,7 @@ constexpr double kFlopsPerNanosecond = 40;  // and computes
 constexpr double kWorthThreads = 15000;     // nanoseconds
 constexpr double kLeastPiece = 6000;
 constexpr int64_t kPiecesPerThread = 6;  // so that a thread that comes late leaves some to steal
+constexpr int64_t kDecodePieces = 16;    // at most, of a tile of a decode: their results take memory
 
 AttendKernels kernels() {
 #if defined(__x86_64__)
@@ -27,6 +28,12 @@ AttendKernels kernels() {
   if (isa() == Isa::avx2) return avx2::attend_kernels();
 #endif
   return portable::attend_kernels();
+}
+
+// Of a cache head's values of one token.
+int64_t row_bytes(Format format, int64_t size) {
+  if (format == Format::q8_0) return size + (size + 31) / 32 * 2;
+  return size * (format == Format::bf16 ? 2 : 4);
 }
 
 // What all rows have in common.
@@ -44,12 +51,12 @@ struct Attention {
   int64_t num_cache_heads;
   int64_t key_size;
   int64_t value_size;
-  int64_t value_stride;
 
   int64_t group() const { return num_heads / num_cache_heads; }
   int64_t heads_at_once() const { return std::min(group(), kAttendRows); }
   int64_t rows_at_once() const { return chosen != nullptr ? 1 : kAttendRows / heads_at_once(); }
-  int64_t element_bytes() const { return keys.format == Format::bf16 ? 2 : 4; }
+  int64_t key_bytes() const { return row_bytes(keys.format, key_size); }
+  int64_t value_bytes() const { return row_bytes(keys.format, value_size); }
 };
 
 struct Tile {
@@ -90,9 +97,9 @@ void over_tiles(const Attention& a, const Layout& layout, const F& f) {
 }
 
 double nanoseconds_of(const Attention& a, const Tile& tile) {
-  const double values = static_cast<double>((tile.last - tile.first) * (a.key_size + a.value_size));
-  const double bytes = values * static_cast<double>(a.element_bytes());
-  const double flops = values * static_cast<double>(2 * tile.vectors());
+  const int64_t tokens = tile.last - tile.first;
+  const auto bytes = static_cast<double>(tokens * (a.key_bytes() + a.value_bytes()));
+  const auto flops = static_cast<double>(tokens * (a.key_size + a.value_size) * 2 * tile.vectors());
   return std::max(bytes / kBytesPerNanosecond, flops / kFlopsPerNanosecond);
 }
 
@@ -110,7 +117,7 @@ int64_t result_size(const Attention& a) { return a.heads_at_once() * a.rows_at_o
 
 // All of a tile, but which keys.
 AttendPiece piece_of(const Attention& a, const Layout& layout, const Tile& tile, const Result& to, float* scratch) {
-  const int64_t cache_head = tile.head / a.group(), bytes = a.element_bytes();
+  const int64_t cache_head = tile.head / a.group();
   AttendPiece piece{};
   piece.q = a.q.f32() + tile.row * a.q.width + tile.head * a.key_size;
   piece.q_stride = a.q.width;
@@ -119,10 +126,10 @@ AttendPiece piece_of(const Attention& a, const Layout& layout, const Tile& tile,
   piece.first_position = tile.first_position;
   piece.key_size = a.key_size;
   piece.value_size = a.value_size;
-  piece.keys = a.keys.bytes() + cache_head * a.key_size * bytes;
-  piece.values = a.values.bytes() + cache_head * a.value_size * bytes;
-  piece.key_stride = a.num_cache_heads * a.key_size;
-  piece.value_stride = a.value_stride;
+  piece.keys = a.keys.bytes() + cache_head * a.key_bytes();
+  piece.values = a.values.bytes() + cache_head * a.value_bytes();
+  piece.key_stride = a.num_cache_heads * a.key_bytes();
+  piece.value_stride = a.values.data == a.keys.data ? piece.key_stride : a.num_cache_heads * a.value_bytes();
   piece.blocks = layout.block_tables + tile.sequence * layout.max_blocks;
   piece.block_size = layout.block_size;
   piece.chosen = a.chosen != nullptr ? a.chosen->i64() + tile.row * a.chosen->width : nullptr;
@@ -168,6 +175,18 @@ struct Plan {
   bool is_short;  // not worth a second thread
 };
 
+// Into how many pieces a tile's keys are cut, if `wanted` nanoseconds each keep the threads busy.
+//
+// A row alone in its sequence is a decode, and cut by its own keys only: whatever runs beside it, its
+// sums are the same to the last bit. Quantised activations would make much more of a last bit.
+int64_t pieces_of(const Call& call, const Attention& a, const Tile& tile, double wanted) {
+  const int64_t* starts = call.layout->query_starts + tile.sequence;
+  const bool is_decode = starts[1] - starts[0] == 1;
+  const int64_t most = std::max<int64_t>(1, (tile.last - tile.first + kAttendKeys - 1) / kAttendKeys);
+  const auto pieces = static_cast<int64_t>(nanoseconds_of(a, tile) / (is_decode ? kLeastPiece : wanted));
+  return std::clamp<int64_t>(pieces, 1, is_decode ? std::min(most, kDecodePieces) : most);
+}
+
 Plan plan_of(const Call& call, const Attention& a) {
   Plan plan{};
   double total = 0;
@@ -182,9 +201,7 @@ Plan plan_of(const Call& call, const Attention& a) {
   Tile* next = plan.tiles;
   over_tiles(a, *call.layout, [&](const Tile& tile) {
     *next = tile;
-    const int64_t most = (tile.last - tile.first + kAttendKeys - 1) / kAttendKeys;
-    const int64_t pieces = static_cast<int64_t>(nanoseconds_of(a, tile) / wanted);
-    next->pieces = plan.is_short ? 1 : std::clamp<int64_t>(pieces, 1, std::max<int64_t>(most, 1));
+    next->pieces = call.pool.num_threads() == 1 ? 1 : pieces_of(call, a, tile, wanted);
     next->first_piece = plan.pieces;
     plan.pieces += next++->pieces;
   });
@@ -204,7 +221,10 @@ void run_piece(const Call& call, const Attention& a, const Plan& plan, int64_t n
   piece.first = tile.first + count * part / tile.pieces;
   piece.last = tile.first + count * (part + 1) / tile.pieces;
   const AttendKernels table = kernels();
-  (a.keys.format == Format::bf16 ? table.attend_bf16 : table.attend_f32)(piece);
+  const auto run = a.keys.format == Format::q8_0   ? table.attend_q8_0
+                   : a.keys.format == Format::bf16 ? table.attend_bf16
+                                                   : table.attend_f32;
+  run(piece);
   if (tile.pieces == 1) finish(a, tile, to, size, call.out);
 }
 
@@ -215,11 +235,11 @@ void attend(const Call& call, const Attention& a) {
   float* results = is_cut ? call.workspace.shared<float>(static_cast<size_t>(plan.pieces * size)) : nullptr;
   if (plan.is_short) {
     for (int64_t number = 0; number < plan.pieces; ++number) run_piece(call, a, plan, number, results, 0);
-    return;
+  } else {
+    call.pool.parallel(plan.pieces, [&](int64_t number, int thread) {
+      run_piece(call, a, plan, number, results, thread);
+    });
   }
-  call.pool.parallel(plan.pieces, [&](int64_t number, int thread) {
-    run_piece(call, a, plan, number, results, thread);
-  });
   if (!is_cut) return;
   const double nanoseconds = static_cast<double>(plan.pieces * size / plan.count) / 4;
   in_ranges(call.pool, plan.count, nanoseconds, [&](int64_t first, int64_t last) {
@@ -245,8 +265,7 @@ void run_paged_attention(const Call& call) {
                     whole(call, 3),
                     cache_heads,
                     whole(call, 5),
-                    value_size,
-                    cache_heads * value_size};
+                    value_size};
   attend(call, a);
 }
 
@@ -254,36 +273,41 @@ void run_latent_attention(const Call& call) {
   const int64_t size = whole(call, 3);
   const Operand* chosen = call.num_in > 2 && call.in[2] ? &call.in[2] : nullptr;
   const Attention a{call.in[0], call.in[1], call.in[1], chosen, nullptr, nullptr, static_cast<float>(call.settings[0]),
-                    0.0f, int64_t{1} << 40, whole(call, 2), 1, size, whole(call, 1), size};
+                    0.0f, int64_t{1} << 40, whole(call, 2), 1, size, whole(call, 1)};
   attend(call, a);
 }
 
-// Rows (T, size) to the layout's slots of a cache (blocks, block_size * size).
-void write_rows(const Call& call, const Operand& rows, const Operand& cache) {
-  const int64_t size = rows.width, *slots = call.layout->slots;
+// Rows (T, heads * size) to the layout's slots of a cache (blocks, block_size * heads * a row).
+void write_rows(const Call& call, const Operand& rows, const Operand& cache, int64_t heads) {
+  const int64_t width = rows.width, size = width / heads, bytes = row_bytes(cache.format, size);
+  const int64_t* slots = call.layout->slots;
   const AttendKernels table = kernels();
-  in_ranges(call.pool, rows.rows, 0.3 * static_cast<double>(size), [&](int64_t first, int64_t last) {
+  in_ranges(call.pool, rows.rows, 0.3 * static_cast<double>(width), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       if (slots[row] < 0) continue;
-      const float* from = rows.f32() + row * size;
-      if (cache.format == Format::bf16) {
-        table.narrow(from, size, static_cast<uint16_t*>(cache.data) + slots[row] * size);
+      const float* from = rows.f32() + row * width;
+      uint8_t* to = static_cast<uint8_t*>(cache.data) + slots[row] * heads * bytes;
+      if (cache.format == Format::q8_0) {
+        for (int64_t head = 0; head < heads; ++head) table.pack(from + head * size, size, to + head * bytes);
+      } else if (cache.format == Format::bf16) {
+        table.narrow(from, width, reinterpret_cast<uint16_t*>(to));
       } else {
-        std::memcpy(static_cast<float*>(cache.data) + slots[row] * size, from, static_cast<size_t>(size) * sizeof(float));
+        std::memcpy(to, from, static_cast<size_t>(width) * sizeof(float));
       }
     }
   });
 }
 
 void run_cache_write(const Call& call) {
-  write_rows(call, call.in[0], call.in[2]);
-  write_rows(call, call.in[1], call.in[3]);
+  const int64_t heads = whole(call, 0);
+  write_rows(call, call.in[0], call.in[2], heads);
+  write_rows(call, call.in[1], call.in[3], heads);
 }
 
-void run_latent_write(const Call& call) { write_rows(call, call.in[0], call.in[1]); }
+void run_latent_write(const Call& call) { write_rows(call, call.in[0], call.in[1], 1); }
 
-// k (T, Hkv * d), v (T, Hkv * e), caches (blocks, block_size * Hkv * d) and (... e), bf16 or f32, which
-// it writes to. No settings.
+// k (T, Hkv * d), v (T, Hkv * e), caches (blocks, block_size * Hkv * d) and (... e), bf16, f32 or rows of
+// q8_0, which it writes to. Settings: Hkv.
 RH_OP(cache_write, run_cache_write);
 
 // latent (T, n), cache (blocks, block_size * n), bf16 or f32, which it writes to. No settings.

@@ -1,12 +1,14 @@
 // Attention over paged caches: what runs over one piece of the work.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace rh {
 
 constexpr int64_t kAttendRows = 64;  // query vectors of a piece, at most
 constexpr int64_t kAttendKeys = 96;  // that are attended to at once
+constexpr int64_t kFewHeads = 8;  // of a group, that one row is attended by key for key
 constexpr float kLeastScore = -1e30f;  // below all, and a number, so that differences are
 
 // Some rows of one sequence, of one cache head the query heads that read it, and a range of keys.
@@ -20,9 +22,9 @@ struct AttendPiece {
   int64_t key_size;
   int64_t value_size;
 
-  const void* keys;  // of the cache head in the first slot; values: the same memory for latents
-  const void* values;
-  int64_t key_stride;  // between slots
+  const uint8_t* keys;  // of the cache head in the first slot; values: the same memory for latents
+  const uint8_t* values;
+  int64_t key_stride;  // bytes between slots
   int64_t value_stride;
   const int64_t* blocks;
   int64_t block_size;
@@ -47,12 +49,20 @@ inline int64_t attend_scratch(int64_t key_size, int64_t value_size) {
 }
 
 struct AttendKernels {
-  void (*attend_bf16)(const AttendPiece& piece);
   void (*attend_f32)(const AttendPiece& piece);
+  void (*attend_bf16)(const AttendPiece& piece);
+  void (*attend_q8_0)(const AttendPiece& piece);
 
   // To bfloat16.
   void (*narrow)(const float* from, int64_t count, uint16_t* to);
+
+  // To a row of q8_0.
+  void (*pack)(const float* from, int64_t size, uint8_t* row);
 };
+
+// To the nearest float16, ties to even, and back: for CPUs that have no instruction for it.
+uint16_t half_of_float(float value);
+float float_of_half(uint16_t half);
 
 namespace portable {
 AttendKernels attend_kernels();

@@ -1,7 +1,9 @@
+#include <immintrin.h>
+
 #include "paged_attention.h"
 
 namespace rh::avx2 {
-#include "vector_math.inc"
+#include "vectors.inc"
 
 #include "paged_attention.inc"
 }  // namespace rh::avx2

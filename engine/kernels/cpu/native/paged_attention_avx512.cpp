@@ -3,7 +3,7 @@
 #include "paged_attention.h"
 
 namespace rh::avx512 {
-#include "vector_math.inc"
+#include "vectors.inc"
 
 #include "paged_attention.inc"
 }  // namespace rh::avx512

@@ -1,7 +1,7 @@
 #include "paged_attention.h"
 
 namespace rh::portable {
-#include "vector_math.inc"
+#include "vectors.inc"
 
 #include "paged_attention.inc"
 }  // namespace rh::portable

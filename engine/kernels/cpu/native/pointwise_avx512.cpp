@@ -3,7 +3,6 @@
 #include "pointwise.h"
 
 namespace rh::avx512 {
-constexpr int kLanes = 16;
 #include "vectors.inc"
 
 #include "pointwise.inc"

@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <algorithm>
+#include <new>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -75,6 +76,7 @@ void Pool::run(int64_t num_chunks, Work work, void* context) {
   }
   help(0);
   while (left_.load(std::memory_order_acquire) != 0) relax();
+  if (out_of_memory_.exchange(false, std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
 // Computes chunks, its own first, until none is left to take.
@@ -84,7 +86,11 @@ void Pool::help(int thread) {
     std::atomic<uint64_t>& chunks = shares_[(thread + offset) % num_threads_].chunks;
     while (take(chunks, &chunk)) {
       // A chunk in hand keeps its round from ending, so these are of its round.
-      work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), chunk, thread);
+      try {
+        work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), chunk, thread);
+      } catch (const std::bad_alloc&) {
+        out_of_memory_.store(true, std::memory_order_relaxed);
+      }
       left_.fetch_sub(1, std::memory_order_acq_rel);
     }
   }

@@ -29,7 +29,8 @@ class Pool {
   // Held by whoever calls `run`, for all that must not be mixed with another's.
   std::mutex& turn() { return turn_; }
 
-  // Computes chunks 0..num_chunks and returns when all are done.
+  // Computes chunks 0..num_chunks and returns when all are done. Throws std::bad_alloc, then, if one of
+  // them did; what is left of the others is done nevertheless.
   void run(int64_t num_chunks, Work work, void* context);
 
   template <typename F>
@@ -57,6 +58,7 @@ class Pool {
   std::atomic<void*> context_{nullptr};
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> out_of_memory_{false};
   std::mutex turn_;
   std::mutex mutex_;
   std::condition_variable wake_;

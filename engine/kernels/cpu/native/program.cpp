@@ -1,6 +1,7 @@
 // Programs: a model's forward as a list of operations over planned memory, run by one call.
 
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "abi.h"
@@ -92,10 +93,16 @@ RH_API rh::Program* rh_program_new(const rh::Value* values, int64_t num_values, 
 
 RH_API void rh_program_delete(rh::Program* program) { delete program; }
 
-// Nodes first..last; what they read of earlier ones must be in the arena.
-RH_API void rh_program_run(const rh::Program* program, int64_t first, int64_t last, rh::Pool* pool,
+// Nodes first..last; what they read of earlier ones must be in the arena. 0, or 1 where memory did not
+// suffice.
+RH_API int rh_program_run(const rh::Program* program, int64_t first, int64_t last, rh::Pool* pool,
                            rh::Workspace* workspace, const rh::Layout* layout, int64_t num_tokens, int64_t num_logits,
                            uint8_t* arena, void* const* bound) {
   const std::lock_guard<std::mutex> turn(pool->turn());
-  program->run(first, last, *pool, *workspace, *layout, num_tokens, num_logits, arena, bound);
+  try {
+    program->run(first, last, *pool, *workspace, *layout, num_tokens, num_logits, arena, bound);
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  return 0;
 }

@@ -5,7 +5,7 @@
 #include "pool.h"
 
 // Counts up whenever a signature or a layout changes: Python refuses a library of another version.
-RH_API int rh_version() { return 1; }
+RH_API int rh_version() { return 2; }
 
 // The code path in use: 0 portable, 1 AVX2, 2 AVX-512.
 RH_API int rh_isa() { return static_cast<int>(rh::isa()); }

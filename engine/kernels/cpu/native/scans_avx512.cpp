@@ -3,7 +3,6 @@
 #include "scans.h"
 
 namespace rh::avx512 {
-constexpr int kLanes = 16;
 #include "vectors.inc"
 
 #include "scans.inc"

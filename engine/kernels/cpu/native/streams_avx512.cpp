@@ -3,7 +3,6 @@
 #include "streams.h"
 
 namespace rh::avx512 {
-constexpr int kLanes = 16;
 #include "vectors.inc"
 
 #include "streams.inc"

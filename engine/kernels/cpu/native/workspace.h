@@ -1,9 +1,11 @@
-// Memory that operations use while they run, kept from one to the next and never given back.
+// Memory that operations use while they run, kept from one to the next and never given back. Where the
+// system has none, std::bad_alloc: the pool brings it to whoever called, and calls from Python return 1.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 namespace rh {
@@ -43,9 +45,11 @@ class Workspace {
   static void* grown(Buffer& buffer, size_t bytes) {
     if (bytes > buffer.bytes) {
       std::free(buffer.data);
-      buffer.bytes = (bytes + 4095) & ~size_t{4095};
-      buffer.data = std::aligned_alloc(64, buffer.bytes);
-      if (buffer.data == nullptr) std::abort();
+      buffer = {};  // as it stays where there is no memory
+      const size_t wanted = (bytes + 4095) & ~size_t{4095};
+      buffer.data = std::aligned_alloc(64, wanted);
+      if (buffer.data == nullptr) throw std::bad_alloc();
+      buffer.bytes = wanted;
     }
     return buffer.data;
   }

@@ -172,7 +172,7 @@ def test_writes(threads: Threads, isa: str, dtype: torch.dtype, size: int) -> No
     ops.cache_write(k.to(dtype), v.to(dtype), *expected, case.layout)
     latents = case.keys.flatten(2).clone()
     with limited_to(isa):
-        run(threads, "cache_write", (k, v, case.keys, case.values), None, (), case.layout)
+        run(threads, "cache_write", (k, v, case.keys, case.values), None, (2,), case.layout)
         run(threads, "latent_write", (k.flatten(1), latents), None, (), case.layout)
     same = {"atol": 0, "rtol": 0, "equal_nan": True}
     torch.testing.assert_close((case.keys, case.values), expected, **same)
