@@ -3,7 +3,7 @@ from pathlib import Path
 import llama
 import pytest
 from cases import CASES
-from llama import Options, Peer, batched_command, candidates, single_command
+from llama import Options, Peer, batched_command, changes, search, single_command
 
 PATH = Path("m.gguf")
 
@@ -42,17 +42,33 @@ def test_batch_has_room_for_all_sequences() -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_sweep_has_both_thread_counts(case) -> None:
+def test_both_thread_counts_are_tried(case) -> None:
     """Beside a busy process one thread may beat two, so both are tried for every case."""
-    swept = candidates(case)
+    tried: list[Options] = []
 
-    assert {options.threads for options in swept} == {1, 2}
-    assert {options.flash_attention for options in swept} == {False, True}
-    assert len(set(swept)) == len(swept)
+    def rate_of(options: Options) -> float:
+        tried.append(options)
+        return -float(len(tried))
+
+    assert search(case, rate_of) == tried[0]
+    assert {options.threads for options in tried} == {1, 2}
+    assert {options.flash_attention for options in tried} == {False, True}
+    assert len(set(tried)) == len(tried)
+
+
+def test_each_option_is_kept_where_it_is_faster() -> None:
+    """The search goes on from the best so far."""
+    best = Options(1, flash_attention=False, micro_batch=128)
+
+    def rate_of(options: Options) -> float:
+        same = (options.threads == 1, not options.flash_attention, options.micro_batch == 128)
+        return float(sum(same))
+
+    assert search(CASES["batch-16"], rate_of) == best
 
 
 def test_best_options_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fastest of the sweep is kept on disk, for each model and case."""
+    """The fastest of the search is kept on disk, for each model and case."""
     measured: list[Options] = []
 
     def rate(path: Path, case, options: Options, num_repeats: int) -> float:
@@ -66,4 +82,4 @@ def test_best_options_are_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     again = Peer(kept).options(PATH, CASES["decode"])
 
     assert first == again == Options(1, flash_attention=True)
-    assert len(measured) == len(candidates(CASES["decode"]))
+    assert len(measured) == 1 + len(changes(CASES["decode"]))
