@@ -3,22 +3,50 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 from engine.api import Device, Engine, HostMemory
 from gateway.catalog.catalog import Catalog
-from gateway.config import Settings, SettingsError
-from gateway.pool import Group, PoolLimits
+from gateway.config import ModelSettings, Settings, SettingsError, StoreSettings
+from gateway.pool import Group, Place, PoolLimits, Terms, places_for
+from gateway.store import MEMORY, ResponseStore, StoreError
 
 
 def check_devices(settings: Settings, engine: Engine) -> None:
     """Devices come and go only with a start, so a name that leads to none is a mistake."""
     known = [device.name for device in engine.devices]
+    for group in settings.tensor_parallel:
+        _check_names("tensor_parallel", group, known)
     for name, model in settings.model.items():
-        for device in model.devices:
-            if device not in known:
-                raise SettingsError(
-                    f"[model.{name!r}]: devices: {device!r} is not one of {', '.join(known)}"
-                )
+        _check_names(f"[model.{name!r}]: devices", model.devices, known)
+        _check_spread(name, model, settings, known)
+    sizes = [model.tensor_parallel or 1 for model in settings.model.values()]
+    if not engine.can_spread and (settings.tensor_parallel or max(sizes, default=1) > 1):
+        raise SettingsError(
+            "tensor_parallel: a model cannot be spread over devices yet; each has to fit on one"
+        )
+
+
+def _check_names(setting: str, names: list[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{setting}: {name!r} is not one of {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise SettingsError(f"{setting}: a device is named twice")
+
+
+def _check_spread(name: str, model: ModelSettings, settings: Settings, known: list[str]) -> None:
+    terms = Terms(devices=tuple(model.devices), tensor_parallel=model.tensor_parallel)
+    if not places_for(known, spreads_of(settings), terms):
+        raise SettingsError(
+            f"[model.{name!r}]: tensor_parallel: no {model.tensor_parallel} devices may hold it "
+            "together: name as many in its `devices`, or a group of them in `tensor_parallel`"
+        )
+
+
+def spreads_of(settings: Settings) -> tuple[Place, ...]:
+    """The groups of devices that may hold a model together."""
+    return tuple(tuple(group) for group in settings.tensor_parallel)
 
 
 def devices_of(settings: Settings) -> list[Device]:
@@ -59,6 +87,15 @@ def groups_of(settings: Settings, catalog: Catalog) -> list[Group]:
     ]
 
 
+def make_store(settings: StoreSettings) -> ResponseStore:
+    """Raises `SettingsError` for a file that cannot be used."""
+    path = MEMORY if settings.path == "memory" else str(Path(settings.path).expanduser())
+    try:
+        return ResponseStore(path, settings.keep, settings.max_bytes)
+    except StoreError as error:
+        raise SettingsError(f"[store]: path: {error}") from None
+
+
 def limits_of(settings: Settings) -> PoolLimits:
     return PoolLimits(
         max_wait_seconds=settings.max_wait_seconds,
@@ -71,4 +108,5 @@ def limits_of(settings: Settings) -> PoolLimits:
         min_dwell_seconds=settings.pool.min_dwell_seconds,
         dwell_factor=settings.pool.dwell_factor,
         victims=settings.pool.victims,
+        tensor_parallel=spreads_of(settings),
     )

@@ -14,6 +14,7 @@ from gateway.pool.groups import Group
 from gateway.pool.lease import Lease, PoolModel
 from gateway.pool.limits import PoolLimits
 from gateway.pool.observer import PoolObserver
+from gateway.pool.place import Place, places_for
 from gateway.pool.placement import Fit, Placement, TooLarge
 from gateway.pool.plan import Plan, PlannedVictim
 from gateway.pool.pool import Pool
@@ -29,6 +30,7 @@ __all__ = [
     "ModelStatus",
     "ModelUnloaded",
     "PinnedModelsInTheWay",
+    "Place",
     "Placement",
     "Plan",
     "PlannedVictim",
@@ -43,4 +45,5 @@ __all__ = [
     "TooLarge",
     "TooLargeForDevice",
     "WaitExceeded",
+    "places_for",
 ]

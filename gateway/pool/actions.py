@@ -4,22 +4,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.api import ErrorCode, Form
+from gateway.pool.place import Place
 
-EvictReason = Literal["room", "expired", "asked", "abandoned", "failed", "correction"]
+EvictReason = Literal["room", "expired", "asked", "abandoned", "failed", "correction", "lost"]
 """To make room; its keep-alive is over; somebody asked; nobody wants what was paused; it could not
-come back from a pause; a load took more than was planned."""
+come back from a pause; a load took more than was planned; a device of its place was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """Load a model. Answer with `loaded` or `failed`.
 
-    resumes: it is paused and comes back, under its old handle.
+    bytes: on each device of the place. resumes: it is paused and comes back, under its old handle.
     """
 
     handle: int
     model: str
-    device: str
+    place: Place
     form: Form
     kv_tokens: int
     bytes: int
@@ -59,17 +60,20 @@ class Pause:
 
     handle: int
     model: str
-    device: str
+    place: Place
     makes_room_for: str
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Drop a model that has no leases. Answer with `evicted`."""
+    """Drop a model that has no leases. Answer with `evicted`.
+
+    place: where it still is; less than it was loaded on, if devices of that were lost.
+    """
 
     handle: int
     model: str
-    device: str
+    place: Place
     makes_room_for: str = ""
     reason: EvictReason = "room"
 
@@ -81,7 +85,7 @@ class Grant:
     request: int
     model: str
     handle: int
-    device: str
+    place: Place
     kv_tokens: int
 
 

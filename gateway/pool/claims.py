@@ -6,9 +6,10 @@ from dataclasses import replace
 from gateway.pool.actions import OnlyPinnedLeft
 from gateway.pool.groups import Groups
 from gateway.pool.ledger import Ledger
-from gateway.pool.room import Claim, Rivals, Rules, Space, least_disturbing
+from gateway.pool.room import Rivals, Room, Rules, Spaces, least_disturbing
+from gateway.pool.space import Claim
 from gateway.pool.state import Model, Phase, Resident
-from gateway.pool.victims import reluctance
+from gateway.pool.victims import gain_of, reluctance
 from gateway.pool.wishes import Wish
 
 
@@ -25,7 +26,7 @@ class Claims:
         rules: Rules,
     ) -> None:
         residents = [model.resident for model in models.values() if model.resident is not None]
-        self.spaces = {name: Space(name, ledger, residents, rules) for name in devices}
+        self._spaces = Spaces(devices, ledger, residents, rules)
         self.accepted: list[Claim] = []
         self._may_pause = True
         self._models, self._groups, self._rules = models, groups, rules
@@ -43,8 +44,7 @@ class Claims:
             self.accepted.append(claim)
             self._staying = [r for r in self._staying if r not in claim.victims]
             self._leaving += claim.victims
-            for space in self.spaces.values():
-                space.accept(claim)
+            self._spaces.accept(claim)
         return claim
 
     def look(self, wish: Wish) -> Claim | None:
@@ -63,22 +63,22 @@ class Claims:
         """The refusal, if the model would fit but for those that are pinned."""
         if wish.paused is not None or not self._pinned:
             return None
-        free = [self._beside_pinned(name) for name in wish.devices if name in self.spaces]
-        available = max(free, default=0)
-        needed = wish.model.fit.placement.bytes
-        if free and (available < needed or self._is_excluded(wish)):
-            return OnlyPinnedLeft(needed, max(0, available))
+        rooms = self._spaces.rooms_for(wish)
+        fits = [self._beside_pinned(room) >= room.needed_for(wish) for room in rooms]
+        if rooms and (not any(fits) or self._is_excluded(wish)):
+            available = max(map(self._beside_pinned, rooms))
+            num_devices = len(rooms[0].place)
+            return OnlyPinnedLeft(wish.needed * num_devices, max(0, available) * num_devices)
         return None
 
     def _best(self, wish: Wish, rivals: Rivals, pinned: Sequence[Resident]) -> Claim | None:
         offers = []
-        for name in wish.devices:
-            space = self.spaces.get(name)
-            if space is None or (wish.is_pinned and not wish.paused and space.has_paused):
+        for room in self._spaces.rooms_for(wish):
+            if wish.is_pinned and not wish.paused and room.has_paused:
                 continue  # a newcomer that never leaves could keep a paused one out for ever
-            claim = space.offer(wish, rivals, pinned)
+            claim = room.offer(wish, rivals, pinned)
             if claim is not None:
-                offers.append((space, claim))
+                offers.append((room, claim))
         return least_disturbing(offers)
 
     # --- groups ---------------------------------------------------------------------------------
@@ -110,5 +110,7 @@ class Claims:
     def _id(self, resident: Resident) -> str:
         return self._models[resident.model].id
 
-    def _beside_pinned(self, device: str) -> int:
-        return self.spaces[device].budget - sum(r.bytes for r in self._pinned if r.device == device)
+    def _beside_pinned(self, room: Room) -> int:
+        """Bytes on each device of a place that pinned models leave over."""
+        taken = gain_of(*self._pinned)
+        return min(space.budget - taken[space.device] for space in room.spaces)

@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 
 from engine.api import ModelCard
+from gateway.pool.place import Place
 from gateway.pool.terms import DEFAULT_TERMS, Terms
 
 
@@ -24,5 +25,10 @@ class Lease:
 
     model: str
     handle: int
-    device: str
+    place: Place
     kv_tokens: int
+
+    @property
+    def device(self) -> str:
+        """Whom the engine is to ask."""
+        return self.place[0]

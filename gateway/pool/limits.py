@@ -1,6 +1,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.pool.place import Place
+
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
@@ -18,6 +20,7 @@ class PoolLimits:
     dwell_factor: how long any model is left alone, in times of what making it ready took.
     priority_seconds: waiting that a level of priority stands for; None for `max_wait_seconds`.
     victims: who makes room: the least recently used, or who is cheapest to bring back.
+    tensor_parallel: groups of devices that may hold a model together.
     """
 
     max_wait_seconds: float = 2.0
@@ -33,3 +36,4 @@ class PoolLimits:
     dwell_factor: float = 1.5
     priority_seconds: float | None = None
     victims: Literal["lru", "cost"] = "lru"
+    tensor_parallel: tuple[Place, ...] = ()

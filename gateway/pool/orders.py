@@ -46,14 +46,16 @@ class Orders:
         def progress(fraction: float) -> None:
             self.fractions[order.handle] = fraction
 
+        device, *others = order.place
         engine_order = LoadOrder(
             order.handle,
-            order.device,
+            device,
             path,
             order.form,
             order.kv_tokens,
             order.state_slots,
             order.resumes,
+            tuple(others),
         )
         task = asyncio.ensure_future(self._engine.load(engine_order, progress))
         self._tasks.add(task)
@@ -67,7 +69,7 @@ class Orders:
         self._start(
             "model_paused",
             order,
-            lambda: self._engine.pause(order.device, order.handle),
+            lambda: self._engine.pause(order.place[0], order.handle),
             lambda: self._outcomes.pause_ended(order),
         )
 
@@ -75,7 +77,7 @@ class Orders:
         self._start(
             "model_evicted",
             order,
-            lambda: self._engine.evict(order.device, order.handle),
+            lambda: self._engine.evict(order.place[0], order.handle),
             lambda: self._outcomes.evict_ended(order),
         )
 

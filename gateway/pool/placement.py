@@ -4,10 +4,13 @@ What else is loaded does not matter here, so the context that a model is promise
 while the server runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from engine.api import Device, Footprint, Form, ModelCard
+from gateway.pool.place import Place
 
 BLOCK_TOKENS = 16
 MIN_CONTEXT_TOKENS = 2048
@@ -26,7 +29,8 @@ of it in a model that keeps both, and other models in one that does not."""
 class Placement:
     """How a model is loaded: its form, the cache it gets, and the bytes of it all.
 
-    kv_tokens: also the context that is promised, where nothing is kept of a token.
+    bytes: on each of its devices. kv_tokens: also the context that is promised, where nothing is
+    kept of a token.
     state_slots: 0 where nothing is kept of a sequence as a whole.
     """
 
@@ -38,7 +42,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """The smallest form needs more bytes than the device may ever use."""
+    """The smallest form needs more bytes than its devices may ever use; both of all together."""
 
     needed: int
     available: int
@@ -46,51 +50,81 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A placement, and the devices that can give it."""
+    """A placement, and the places that can give it, all of the same size."""
 
     placement: Placement
-    devices: tuple[str, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        """On all devices of a place together."""
+        return self.placement.bytes * len(self.places[0])
 
 
-def plan(card: ModelCard, budget: int, max_context: int | None) -> Placement | TooLarge:
+def plan(
+    card: ModelCard, budget: int, max_context: int | None, num_devices: int = 1
+) -> Placement | TooLarge:
     """The preferred form that fits `budget` bytes with a useful cache, and as much as fits.
 
     States get their share first, and tokens what is then left. A form that fits with fewer slots
-    than the least that are useful is taken only if no form fits with those.
+    than the least that are useful is taken only if no form fits with those. budget: of each device.
     """
+    footprints = [_share(footprint, num_devices) for footprint in card.footprints]
     context = _whole_blocks(min(card.context_length, max_context or card.context_length))
     least_context = min(context, MIN_CONTEXT_TOKENS)
     for least_slots in LEAST_STATE_SLOTS:
-        for footprint in card.footprints:
+        for footprint in footprints:
             left = budget - footprint.total(least_context, least_slots)
             if left >= 0:
                 return _placement(footprint, budget, context, _slots(footprint, least_slots, left))
-    return TooLarge(min(f.total(least_context, least_slots) for f in card.footprints), budget)
+    needed = min(f.total(least_context, least_slots) for f in footprints)
+    return TooLarge(needed * num_devices, budget * num_devices)
 
 
-def fit(card: ModelCard, devices: Sequence[Device], max_context: int | None) -> Fit | TooLarge:
-    """The best placement that any device can give: preferred form, longest context, most slots.
-
-    Only devices that give exactly that are kept, so that the promise holds wherever it goes.
-    """
-    forms = [footprint.form for footprint in card.footprints]
-    plans = {device.name: plan(card, device.memory_bytes, max_context) for device in devices}
-    placements = [p for p in plans.values() if isinstance(p, Placement)]
-    if not placements:
-        refusals = [p for p in plans.values() if isinstance(p, TooLarge)]
-        return max(refusals, key=lambda refusal: refusal.available)
-    best = min(placements, key=lambda p: (forms.index(p.form), -p.kv_tokens, -p.state_slots))
-    return Fit(best, tuple(name for name, p in plans.items() if p == best))
-
-
-def fit_on(
-    card: ModelCard, devices: Sequence[Device], max_context: int | None, names: Sequence[str]
+def fit(
+    card: ModelCard,
+    devices: Iterable[Device],
+    max_context: int | None,
+    places: Iterable[Place],
 ) -> Fit | TooLarge:
-    """As `fit`, on the devices of these names alone; of no names, on any."""
-    allowed = [device for device in devices if not names or device.name in names]
-    if not allowed:  # none of them is here
-        return fit(card, [Device(names[0], 0)], max_context)
-    return fit(card, allowed, max_context)
+    """The best placement on the fewest devices: preferred form, longest context, most slots.
+
+    Only places that give exactly that are kept, so that the promise holds wherever it goes.
+    """
+    budgets = {device.name: device.memory_bytes for device in devices}
+    forms = [footprint.form for footprint in card.footprints]
+    plans = {
+        place: plan(card, min(budgets[name] for name in place), max_context, len(place))
+        for place in places
+    }
+    found = [(place, p) for place, p in plans.items() if isinstance(p, Placement)]
+    if not found:
+        refusals = [p for p in plans.values() if isinstance(p, TooLarge)]
+        return max(refusals, key=lambda r: r.available, default=_nowhere(card, max_context))
+    fewest = min(len(place) for place, _ in found)
+    small = {place: p for place, p in found if len(place) == fewest}
+    best = min(small.values(), key=lambda p: (forms.index(p.form), -p.kv_tokens, -p.state_slots))
+    return Fit(best, tuple(place for place, p in small.items() if p == best))
+
+
+def _nowhere(card: ModelCard, max_context: int | None) -> TooLarge:
+    refusal = plan(card, 0, max_context)
+    assert isinstance(refusal, TooLarge)
+    return refusal
+
+
+def _share(footprint: Footprint, num_devices: int) -> Footprint:
+    """What each of several devices holds: its part of weights and caches, and a workspace whole.
+
+    Layers are split by heads and rows, so weights and caches divide; activations pass through each
+    device in full width.
+    """
+    return msgspec.structs.replace(
+        footprint,
+        weights_bytes=-(-footprint.weights_bytes // num_devices),
+        kv_bytes_per_token=-(-footprint.kv_bytes_per_token // num_devices),
+        state_bytes_per_sequence=-(-footprint.state_bytes_per_sequence // num_devices),
+    )
 
 
 def _whole_blocks(tokens: int) -> int:

@@ -7,7 +7,8 @@ from typing import Literal
 from engine.api import Form
 from gateway.pool.actions import CannotFit, CannotLoad, OnlyPinnedLeft, Refusal
 from gateway.pool.claims import Claims
-from gateway.pool.room import Claim
+from gateway.pool.place import Place, name_of
+from gateway.pool.space import Claim
 from gateway.pool.state import Model, Phase, Resident
 from gateway.pool.timing import Timing
 from gateway.pool.victims import reload_seconds
@@ -35,6 +36,7 @@ class PlannedVictim:
 class Plan:
     """A dry run. `reasons` says the same for people.
 
+    device: of several, their names with a + between. bytes: on all of them together.
     ahead: models that wait for room already. expected_seconds: None where nobody can know.
     """
 
@@ -79,13 +81,13 @@ def plan_of(
     now: float,
 ) -> Plan:
     """The plan for a wish that comes after all others. `known`: what stands of the model now."""
-    placement = wish.model.fit.placement
     resident = known.resident if known is not None else None
     plan = _Planner(wish, models, timing, now)
     if resident is not None and resident.phase is not Phase.EVICTING:
         is_loaded = resident.is_usable
-        seconds = 0.0 if is_loaded else reload_seconds(wish.model, wish.needed)
-        return plan.of(resident.device, resident.needed, is_loaded=is_loaded, seconds=seconds)
+        num_bytes = resident.needed * len(resident.place)
+        seconds = 0.0 if is_loaded else reload_seconds(wish.model, num_bytes)
+        return plan.of(resident.place, num_bytes, is_loaded=is_loaded, seconds=seconds)
     refusal: Refusal | None = claims.pinned_in_the_way(wish)
     if refusal is None and known is not None:
         refusal = known.trouble.refusal(now)
@@ -93,7 +95,7 @@ def plan_of(
         return Plan(wish.model.key, refusal=refusal)
     claim = claims.look(wish)
     if claim is None:
-        return plan.of(None, placement.bytes, ahead=len(claims.accepted))
+        return plan.of((), wish.model.fit.total_bytes, ahead=len(claims.accepted))
     return plan.of_claim(claim, ahead=len(claims.accepted))
 
 
@@ -106,7 +108,7 @@ class _Planner:
 
     def of(
         self,
-        device: str | None,
+        place: Place,
         num_bytes: int,
         *,
         is_loaded: bool = False,
@@ -118,7 +120,7 @@ class _Planner:
         return Plan(
             self.wish.model.key,
             is_loaded=is_loaded,
-            device=device,
+            device=name_of(place) or None,
             form=placement.form,
             bytes=num_bytes,
             kv_tokens=placement.kv_tokens,
@@ -132,13 +134,12 @@ class _Planner:
         victims = tuple(map(self._victim, claim.victims))
         waits = [victim.wait_seconds for victim in victims]
         known = [wait for wait in waits if wait is not None]
+        num_bytes = claim.needed * len(claim.place)
         seconds: float | None = None
         if len(known) == len(waits):
-            load = reload_seconds(self.wish.model, self.wish.needed)
+            load = reload_seconds(self.wish.model, num_bytes)
             seconds = max(known, default=0.0) + load
-        return self.of(
-            claim.device, self.wish.needed, victims=victims, ahead=ahead, seconds=seconds
-        )
+        return self.of(claim.place, num_bytes, victims=victims, ahead=ahead, seconds=seconds)
 
     def _victim(self, victim: Resident) -> PlannedVictim:
         goes_at = self.timing.goes_at(victim, self.wish)
@@ -147,8 +148,8 @@ class _Planner:
         return PlannedVictim(
             victim.model,
             self.models[victim.model].id,
-            victim.device,
-            victim.bytes,
+            name_of(victim.place),
+            victim.total_bytes,
             len(victim.leases),
             idle_seconds,
             self._way(victim),
@@ -180,7 +181,7 @@ def _victim_in_words(victim: PlannedVictim) -> str:
 def _refusal_in_words(refusal: Refusal) -> str:
     match refusal:
         case CannotFit(needed, available):
-            return f"needs {needed} bytes, no device has more than {available}"
+            return f"needs {needed} bytes, there are {available} at most"
         case OnlyPinnedLeft(needed, available):
             return f"needs {needed} bytes, only {available} are not taken by pinned models"
         case CannotLoad(_, message, seconds):

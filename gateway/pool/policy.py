@@ -8,7 +8,8 @@ import math
 
 from engine.api import ErrorCode, ModelCard
 from gateway.pool.actions import Action, CannotFit, Unloaded
-from gateway.pool.placement import Fit, TooLarge, fit_on
+from gateway.pool.place import places_for
+from gateway.pool.placement import Fit, TooLarge, fit
 from gateway.pool.plan import Plan, plan_of
 from gateway.pool.settling import Settling
 from gateway.pool.state import Model, Phase, Resident
@@ -38,7 +39,7 @@ class Policy(Settling):
         name: the id by which groups know the model. keep_alive: seconds as Ollama means them, from
         now on; None leaves it as it is. priority: beside that of the terms.
         """
-        found = fit_on(card, self.devices, self.limits.max_context, terms.devices)
+        found = self.fit(card, terms)
         if isinstance(found, TooLarge):
             self.requests.reject(request, key, CannotFit(found.needed, found.available))
             return self.settle(now)
@@ -90,9 +91,8 @@ class Policy(Settling):
         self, handle: int, now: float, used_bytes: int | None = None, seconds: float | None = None
     ) -> list[Action]:
         """used_bytes: what it took in truth. seconds: of the load alone, if not since its order."""
-        resident = self.residents.get(handle)
+        resident = self._expecting(handle, Phase.LOADING, Phase.CANCELLING)
         if resident is not None:
-            assert resident.phase in {Phase.LOADING, Phase.CANCELLING}, resident
             model = self.models[resident.model]
             model.num_loads += 1
             model.load_seconds = now - resident.swap_since if seconds is None else seconds
@@ -107,10 +107,9 @@ class Policy(Settling):
 
         A paused model that cannot come back loses its requests.
         """
-        resident = self.residents.get(handle)
+        resident = self._expecting(handle, Phase.LOADING, Phase.CANCELLING)
         if resident is None:
             return self.settle(now)
-        assert resident.phase in {Phase.LOADING, Phase.CANCELLING}, resident
         was_wanted = resident.phase is Phase.LOADING
         if resident.paused_at is None:
             self.book.drop(resident)
@@ -126,9 +125,8 @@ class Policy(Settling):
 
     def paused(self, handle: int, now: float) -> list[Action]:
         """The bytes of a busy model are free, and its sequences are kept."""
-        resident = self.residents.get(handle)
+        resident = self._expecting(handle, Phase.PAUSING)
         if resident is not None:
-            assert resident.phase is Phase.PAUSING, resident
             self.book.unloaded(resident)
         return self.settle(now)
 
@@ -140,12 +138,16 @@ class Policy(Settling):
         return self.settle(now)
 
     def worker_lost(self, device: str, now: float) -> list[Action]:
-        """All that was on the device is gone and its leases are void. Waiters go on waiting."""
+        """All that was on the device is gone and its leases are void. Waiters go on waiting.
+
+        What such models have on other devices is evicted from there.
+        """
         self.down.add(device)
-        for resident in [r for r in self.residents.values() if r.device == device]:
-            self.book.drop(resident)
+        for resident in [r for r in self.residents.values() if device in r.place]:
+            was_running = _was_running(resident)
             self.requests.void(resident)
-            if _was_running(resident):
+            self.book.lose(resident, device)
+            if was_running:
                 model = self.models[resident.model]
                 refusal = model.trouble.crashed(device, self.limits, now)
                 if refusal is not None:
@@ -178,7 +180,7 @@ class Policy(Settling):
         terms: Terms = DEFAULT_TERMS,
     ) -> Plan:
         """What a request would bring about now. Changes nothing."""
-        found = fit_on(card, self.devices, self.limits.max_context, terms.devices)
+        found = self.fit(card, terms)
         known = self.models.get(key)
         if isinstance(found, TooLarge):
             return Plan(key, refusal=CannotFit(found.needed, found.available))
@@ -187,16 +189,31 @@ class Policy(Settling):
         asked = Model(key, found, name or key, self._with_pin(key, terms))
         if known is not None:
             asked.excess_bytes, asked.load_seconds = known.excess_bytes, known.load_seconds
-        wish = Wish(asked, now, (now, True, 0), found.devices, asked.planned_bytes)
+        wish = Wish(asked, now, (now, True, 0), found.places, asked.planned_bytes)
         claims = self.claims(now)
         return plan_of(wish, known, claims, models=self.models, timing=self.timing, now=now)
+
+    def fit(self, card: ModelCard, terms: Terms = DEFAULT_TERMS) -> Fit | TooLarge:
+        """How the model would be loaded, and where."""
+        names = [device.name for device in self.devices]
+        places = places_for(names, self.limits.tensor_parallel, terms)
+        return fit(card, self.devices, self.limits.max_context, places)
+
+    def _expecting(self, handle: int, *phases: Phase) -> Resident | None:
+        """Who an outcome is about; None if part of it was lost meanwhile, as all the rest will be."""
+        resident = self.residents.get(handle)
+        if resident is None or resident.farewell == "lost":
+            return None
+        assert resident.phase in phases, resident
+        return resident
 
     def _known(self, key: str, found: Fit, name: str | None, terms: Terms) -> Model:
         model = self.models.get(key)
         if model is None:
             model = self.models[key] = Model(key, found)
             model.keep_alive_seconds = terms.keep_alive_seconds
-        if model.terms.keep_alive_seconds != terms.keep_alive_seconds:
+        # as in Ollama: keep_alive 0 unloads it now, and not after each later request too
+        if model.is_away or model.terms.keep_alive_seconds != terms.keep_alive_seconds:
             model.keep_alive_seconds = terms.keep_alive_seconds
         model.terms = self._with_pin(key, terms)
         model.id = name or key

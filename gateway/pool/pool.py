@@ -28,7 +28,7 @@ from gateway.pool.limits import PoolLimits
 from gateway.pool.log import log_action
 from gateway.pool.observer import Observers, PoolObserver
 from gateway.pool.orders import Orders
-from gateway.pool.placement import Fit, TooLarge, fit_on
+from gateway.pool.placement import Fit, TooLarge
 from gateway.pool.plan import Plan
 from gateway.pool.policy import Policy
 from gateway.pool.status import ModelStatus, status_of
@@ -144,8 +144,7 @@ class Pool:
 
     def fit(self, card: ModelCard, terms: Terms = DEFAULT_TERMS) -> Fit | TooLarge:
         """How the model would be loaded, hence the context it serves, whether loaded or not."""
-        devices = self._engine.devices
-        return fit_on(card, devices, self._limits.max_context, terms.devices)
+        return self._policy.fit(card, terms)
 
     # --- for those who watch --------------------------------------------------------------------
 
@@ -241,7 +240,7 @@ class Pool:
         self._observers.on_waited(grant.model, self._clock() - request.since)
         # one cancelled a moment ago gives its lease back as soon as it runs
         if not request.granted.done():
-            lease = Lease(grant.model, grant.handle, grant.device, grant.kv_tokens)
+            lease = Lease(grant.model, grant.handle, grant.place, grant.kv_tokens)
             request.granted.set_result(lease)
 
     # --- outcomes -------------------------------------------------------------------------------
@@ -284,9 +283,9 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._clock()
-        deadline = self._policy.next_deadline(now)
-        waits = [] if deadline is None else [deadline - now]
+        # as of what the policy was last told: it has not seen what fell due since
+        deadline = self._policy.next_deadline(self._policy.settled_at)
+        waits = [] if deadline is None else [max(0.0, deadline - self._clock())]
         waits += [LOST_POLL_SECONDS] if self._lost else []
         if waits:
             self._timer = asyncio.get_running_loop().call_later(min(waits), self.tick)

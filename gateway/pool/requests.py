@@ -94,6 +94,7 @@ class Requests:
         """The leases of what is gone mean nothing any more."""
         for request in resident.leases:
             del self._leases[request]
+        resident.leases.clear()
 
     def wanted(self) -> list[Model]:
         return [model for model in self._models.values() if model.waiters]
@@ -104,7 +105,7 @@ class Requests:
         resident.leases.add(request)
         resident.last_used = now
         kv_tokens = resident.placement.kv_tokens
-        self._say(Grant(request, resident.model, resident.handle, resident.device, kv_tokens))
+        self._say(Grant(request, resident.model, resident.handle, resident.place, kv_tokens))
 
     def _refusal(self, model: Model, now: float) -> Refusal | None:
         limits = self._limits

@@ -14,8 +14,9 @@ from gateway.pool.actions import (
     Reopen,
 )
 from gateway.pool.ledger import Ledger
+from gateway.pool.place import Place
+from gateway.pool.space import Claim
 from gateway.pool.state import Model, Phase, Resident
-from gateway.pool.wishes import Wish
 
 
 class Residents:
@@ -30,23 +31,23 @@ class Residents:
         self._say = say
         self._last_handle = 0
 
-    def load(self, wish: Wish, device: str, now: float) -> None:
+    def load(self, claim: Claim, now: float) -> None:
         """A cold model gets a new handle; a paused one comes back under its own."""
-        resident = wish.paused or self._new(wish.model, device, now)
-        resident.needed = min(wish.needed, self.ledger.budget(device))
-        resident.bytes = resident.needed
+        wish = claim.wish
+        resident = wish.paused or self._new(wish.model, claim.place, now)
+        resident.bytes = resident.needed = claim.needed
         resident.phase = Phase.LOADING
         resident.claimed_since = wish.since
         model = wish.model
         resident.swap_since = now if model.room_since is None else model.room_since
         model.room_since = None
-        self.ledger.hold(device, resident.handle, resident.bytes)
+        self.ledger.hold(claim.place, resident.handle, resident.bytes)
         placement = resident.placement
         self._say(
             Load(
                 resident.handle,
                 model.key,
-                device,
+                claim.place,
                 placement.form,
                 placement.kv_tokens,
                 resident.bytes,
@@ -61,7 +62,7 @@ class Residents:
         resident.swap_seconds = now - resident.swap_since
         if used_bytes is not None:
             resident.bytes = resident.needed = used_bytes
-            self.ledger.correct(resident.device, resident.handle, used_bytes)
+            self.ledger.correct(resident.place, resident.handle, used_bytes)
 
     def cancel(self, resident: Resident) -> None:
         resident.phase = Phase.CANCELLING
@@ -79,28 +80,39 @@ class Residents:
     def pause(self, resident: Resident, newcomer: str, now: float) -> None:
         resident.phase = Phase.PAUSING
         resident.paused_at = now
-        self._say(Pause(resident.handle, resident.model, resident.device, newcomer))
+        self._say(Pause(resident.handle, resident.model, resident.place, newcomer))
 
     def unloaded(self, resident: Resident) -> None:
         """Its bytes are free again, and its sequences are kept: paused, or not resumed after all."""
         resident.phase = Phase.PAUSED
         resident.bytes = 0
-        self.ledger.drop(resident.device, resident.handle)
+        self.ledger.drop(resident.place, resident.handle)
 
     def evict(self, resident: Resident, newcomer: str, reason: EvictReason) -> None:
         assert not resident.leases, resident
         resident.phase = Phase.EVICTING
-        self._say(Evict(resident.handle, resident.model, resident.device, newcomer, reason))
+        self._say(Evict(resident.handle, resident.model, resident.place, newcomer, reason))
 
     def drop(self, resident: Resident) -> None:
         """It is gone."""
         if resident.bytes:
-            self.ledger.drop(resident.device, resident.handle)
+            self.ledger.drop(resident.place, resident.handle)
         del self.by_handle[resident.handle]
         self._models[resident.model].resident = None
 
-    def _new(self, model: Model, device: str, now: float) -> Resident:
+    def lose(self, resident: Resident, device: str) -> None:
+        """It is gone from a lost device, and has to be dropped from the others of its place."""
+        if resident.bytes:
+            self.ledger.drop((device,), resident.handle)
+        resident.place = tuple(name for name in resident.place if name != device)
+        resident.farewell = "lost"
+        if resident.place:
+            self.evict(resident, "", "lost")
+        else:
+            self.drop(resident)
+
+    def _new(self, model: Model, place: Place, now: float) -> Resident:
         self._last_handle += 1
-        resident = Resident(self._last_handle, model.key, device, model.fit.placement, now)
+        resident = Resident(self._last_handle, model.key, place, model.fit.placement, now)
         self.by_handle[resident.handle] = model.resident = resident
         return resident

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.pool.ledger import Ledger
+from gateway.pool.space import Claim, Space
 from gateway.pool.state import Phase, Resident
-from gateway.pool.victims import Worth, choose_victims, last_used
+from gateway.pool.victims import Worth, choose_victims, gain_of, last_used
 from gateway.pool.wishes import Wish
 
 
@@ -29,21 +30,6 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A wish's right to room on a device, once its victims are gone.
-
-    is_clear: the victims can go now, and then nothing but their going stands in the way.
-    fits_now: nothing stands in the way at all.
-    """
-
-    wish: Wish
-    device: str
-    victims: tuple[Resident, ...]
-    is_clear: bool
-    fits_now: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Rivals:
     """Who must go whatever room there is, since a group forbids its company; on any device.
 
@@ -57,67 +43,87 @@ class Rivals:
 NO_RIVALS = Rivals()
 
 
-class Space:
-    """What one device can offer while wishes claim room on it, in their order.
+class Room:
+    """What the devices of a place can offer together.
 
-    An earlier claim's bytes are never offered to a later one, so a small model may slip into what
-    is left over but never delays one that waits longer. `free` is there now, `coming` once all that
-    is leaving has left, `promised` once all claims so far have had their way.
+    candidates: who may have to make room, wherever they are.
     """
 
     def __init__(
-        self, device: str, ledger: Ledger, residents: Iterable[Resident], rules: Rules
+        self, spaces: Sequence[Space], candidates: Iterable[Resident], rules: Rules
     ) -> None:
-        here = [resident for resident in residents if resident.device == device]
-        self.device = device
-        self.budget = ledger.budget(device)
-        self.free = ledger.free(device)
-        self.coming = self.free + sum(r.bytes for r in here if r.is_leaving)
-        self.promised = self.coming
-        self.has_paused = any(r.phase in {Phase.PAUSED, Phase.PAUSING} for r in here)
-        self._candidates = [r for r in here if r.is_usable or r.phase is Phase.LOADING]
+        self.place = tuple(space.device for space in spaces)
+        self.budget = min(space.budget for space in spaces)
+        self.promised = min(space.promised for space in spaces)
+        self.has_paused = any(space.has_paused for space in spaces)
+        self.spaces = spaces
+        self._candidates = [r for r in candidates if not set(self.place).isdisjoint(r.place)]
         self._rules = rules
+
+    def needed_for(self, wish: Wish) -> int:
+        """A plan that was wrong before still has to fit."""
+        return min(wish.needed, self.budget)
 
     def offer(
         self, wish: Wish, rivals: Rivals = NO_RIVALS, pinned: Iterable[Resident] = ()
     ) -> Claim | None:
         """The least disturbing claim that fits here, without making it yet. Spares the pinned."""
-        needed = min(wish.needed, self.budget)  # a plan that was wrong before still has to fit
-        given = sum(rival.bytes for rival in rivals.residents if rival.device == self.device)
+        needed, given = self.needed_for(wish), gain_of(*rivals.residents)
         spared = {*rivals.residents, *pinned}
         candidates = [resident for resident in self._candidates if resident not in spared]
         ready = [r for r in candidates if r.is_idle and self._rules.can_go(r, wish)]
-        shortage = needed - given - min(self.coming, self.promised)
-        victims = choose_victims(ready, shortage, self._rules.worth)
+        wanted = {space: needed - given[space.device] for space in self.spaces}
+        short_now = {s.device: wanted[s] - min(s.coming, s.promised) for s in self.spaces}
+        short_later = {s.device: wanted[s] - s.promised for s in self.spaces}
+        victims = choose_victims(ready, short_now, self._rules.worth)
         if victims is None:
-            victims = choose_victims(candidates, needed - given - self.promised, self._rules.worth)
+            victims = choose_victims(candidates, short_later, self._rules.worth)
         if victims is None:
             return None
         victims = (*rivals.residents, *victims)
         return self._claim(wish, victims, needed, is_blocked=rivals.is_leaving)
 
-    def accept(self, claim: Claim) -> None:
-        """Takes what a claim is promised here, and adds what its victims give back here."""
-        gained = sum(v.bytes for v in claim.victims if v.device == self.device)
-        needed = min(claim.wish.needed, self.budget) if claim.device == self.device else 0
-        self.promised += gained - needed
-        self.coming += gained - needed if claim.is_clear else 0
-        self.free -= needed if claim.fits_now else 0
-        self._candidates = [r for r in self._candidates if r not in claim.victims]
-
     def _claim(
         self, wish: Wish, victims: tuple[Resident, ...], needed: int, *, is_blocked: bool
     ) -> Claim:
-        gained = sum(victim.bytes for victim in victims if victim.device == self.device)
-        is_clear = needed <= self.coming + gained and all(
+        gained = gain_of(*victims)
+        is_clear = all(needed <= s.coming + gained[s.device] for s in self.spaces) and all(
             self._rules.can_go(v, wish) for v in victims
         )
-        fits_now = is_clear and not victims and not is_blocked and needed <= self.free
-        return Claim(wish, self.device, victims, is_clear, fits_now)
+        is_free = all(needed <= space.free for space in self.spaces)
+        fits_now = is_clear and is_free and not victims and not is_blocked
+        return Claim(wish, self.place, needed, victims, is_clear, fits_now)
 
 
-def least_disturbing(claims: Sequence[tuple[Space, Claim]]) -> Claim | None:
-    """Of claims on several devices; of equals, the one where most is free."""
+class Spaces:
+    """All devices that are up, while wishes claim room on them in their order."""
+
+    def __init__(
+        self, devices: Iterable[str], ledger: Ledger, residents: Iterable[Resident], rules: Rules
+    ) -> None:
+        residents = list(residents)
+        self._by_device = {name: Space(name, ledger, residents) for name in devices}
+        self._candidates = [r for r in residents if r.is_usable or r.phase is Phase.LOADING]
+        self._rules = rules
+
+    def rooms_for(self, wish: Wish) -> list[Room]:
+        """Those of its places of which every device is up."""
+        spaces = self._by_device
+        places = [place for place in wish.places if all(name in spaces for name in place)]
+        return [
+            Room([spaces[name] for name in place], self._candidates, self._rules)
+            for place in places
+        ]
+
+    def accept(self, claim: Claim) -> None:
+        """Counts what it takes and what its victims give; they are nobody else's victims."""
+        self._candidates = [r for r in self._candidates if r not in claim.victims]
+        for space in self._by_device.values():
+            space.accept(claim)
+
+
+def least_disturbing(claims: Sequence[tuple[Room, Claim]]) -> Claim | None:
+    """Of claims on several places; of equals, the one where most is free."""
     if not claims:
         return None
     _, claim = min(claims, key=lambda pair: (*_disturbance(pair[1]), -pair[0].promised))
@@ -135,5 +141,5 @@ def _disturbance(claim: Claim) -> tuple[bool, int, int, int, int]:
         sum(victim.phase is Phase.LOADING for victim in busy),
         sum(victim.phase is not Phase.DRAINING for victim in busy),
         sum(len(victim.leases) for victim in busy),
-        sum(victim.bytes for victim in claim.victims),
+        sum(victim.total_bytes for victim in claim.victims),
     )

@@ -11,7 +11,8 @@ from gateway.pool.groups import Group, Groups
 from gateway.pool.limits import PoolLimits
 from gateway.pool.requests import Requests
 from gateway.pool.residents import Residents
-from gateway.pool.room import Claim, Rules
+from gateway.pool.room import Rules
+from gateway.pool.space import Claim
 from gateway.pool.state import Model, Phase, Resident
 from gateway.pool.terms import Terms
 from gateway.pool.timing import SwapClock, Timing
@@ -20,7 +21,10 @@ from gateway.pool.wishes import wishes_of
 
 
 class Settling:
-    """The policy's state, and how it comes to rest after an event. `Policy` adds the events."""
+    """The policy's state, and how it comes to rest after an event. `Policy` adds the events.
+
+    settled_at: the time of the last event.
+    """
 
     def __init__(
         self, devices: Sequence[Device], limits: PoolLimits, groups: Sequence[Group] = ()
@@ -30,6 +34,7 @@ class Settling:
         self.models: dict[str, Model] = {}
         self.pins: dict[str, bool] = {}
         self.down: set[str] = set()
+        self.settled_at = 0.0
         self.timing = Timing(limits)
         self.swaps = SwapClock(device.name for device in devices)
         self._groups = Groups(groups)
@@ -44,6 +49,7 @@ class Settling:
         self._groups = Groups(groups)
 
     def settle(self, now: float) -> list[Action]:
+        self.settled_at = now
         self.swaps.advance(now)
         self.requests.expire(now)
         self._cancel_unwanted_loads()
@@ -55,7 +61,8 @@ class Settling:
             self._pursue(claim, now)
         self._reopen({victim for claim in claims for victim in claim.victims})
         self.requests.grant(now)
-        self.swaps.note(r.device for r in self.residents.values() if _is_swapping(r))
+        swapping = [r for r in self.residents.values() if _is_swapping(r)]
+        self.swaps.note(device for r in swapping for device in r.place)
         actions = list(self._actions)
         self._actions.clear()
         return actions
@@ -120,7 +127,7 @@ class Settling:
 
     def _correct(self, device: str) -> None:
         """Where a load took more than planned, idle models go until all fits again."""
-        here = [r for r in self.residents.values() if r.device == device and r.bytes]
+        here = [r for r in self.residents.values() if device in r.place and r.bytes]
         excess = -self.ledger.free(device) - sum(r.bytes for r in here if r.is_leaving)
         idle = [r for r in here if r.is_idle and not self.models[r.model].terms.pinned]
         for resident in sorted(idle, key=lambda r: r.last_used):
@@ -141,7 +148,7 @@ class Settling:
         """
         wish = claim.wish
         if claim.fits_now:
-            self.book.load(wish, claim.device, now)
+            self.book.load(claim, now)
         elif claim.is_clear:
             if claim.victims and wish.model.room_since is None:
                 wish.model.room_since = now

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from gateway.pool.actions import EvictReason
+from gateway.pool.place import Place
 from gateway.pool.placement import Fit, Placement
 from gateway.pool.terms import DEFAULT_TERMS, Terms
 from gateway.pool.trouble import Trouble
@@ -23,11 +24,12 @@ class Phase(Enum):
 
 @dataclass(slots=True, eq=False)
 class Resident:
-    """A model on a device, from the order to load it until it is surely gone.
+    """A model in its place, from the order to load it until it is surely gone.
 
     `handle` is never used twice. `leases` are the requests that use it now. `last_used` is the
     time of its last grant or release.
-    bytes: held in the ledger now. needed: held while it is loaded, as planned and then as measured.
+    bytes: held in the ledger now, on each device of `place`. needed: held while it is loaded, as
+    planned and then as measured.
     claimed_since: the rank of the wish that it was loaded for. swap_since: when room for it began
     to be made. usable_since, swap_seconds: when it was last made ready, and what that took.
     paused_at: None if it never was. farewell: why it leaves once nobody uses it.
@@ -36,7 +38,7 @@ class Resident:
 
     handle: int
     model: str
-    device: str
+    place: Place
     placement: Placement
     last_used: float
     phase: Phase = Phase.LOADING
@@ -54,6 +56,10 @@ class Resident:
     def __post_init__(self) -> None:
         self.needed = self.placement.bytes if self.needed < 0 else self.needed
         self.bytes = self.needed if self.bytes < 0 else self.bytes
+
+    @property
+    def total_bytes(self) -> int:
+        return self.bytes * len(self.place)
 
     @property
     def is_usable(self) -> bool:
@@ -82,9 +88,9 @@ class Waiter:
 class Model:
     """A model that was ever asked for. `waiters` are in the order of their arrival.
 
-    keep_alive_seconds: by its terms, until a request says otherwise. room_since: when residents
-    began to leave for it. load_seconds: what its last load took; None before the first.
-    excess_bytes: by how much its last load missed its plan.
+    keep_alive_seconds: by its terms, until a request says otherwise for this stay. room_since: when
+    residents began to leave for it. load_seconds: what its last load took; None before the first.
+    excess_bytes: by how much its last load missed its plan, on each device.
     """
 
     key: str
@@ -108,6 +114,12 @@ class Model:
         return min((waiter.rank for waiter in self.waiters.values()), default=None)
 
     @property
+    def is_away(self) -> bool:
+        """Whether its stay is over, or was never begun, and nobody waits for the next."""
+        is_gone = self.resident is None or self.resident.phase is Phase.EVICTING
+        return is_gone and not self.waiters
+
+    @property
     def planned_bytes(self) -> int:
-        """What a load is expected to take: by the card, and by how wrong that was last time."""
+        """What a load is expected to take on each device: by the card, and by its last error."""
         return self.fit.placement.bytes + max(0, self.excess_bytes)

@@ -3,6 +3,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.pool.place import Place, name_of
 from gateway.pool.state import Model, Phase
 
 ModelState = Literal["unloaded", "loading", "loaded", "draining", "paused", "unloading"]
@@ -21,7 +22,7 @@ STATES: dict[Phase, ModelState] = {
 class ModelStatus(Struct, frozen=True):
     """Where a model stands. `fraction`: how much of a load is done, 0 to 1.
 
-    handle, device, bytes, kv_tokens: of its residence; None and 0 while it has none. bytes: taken
+    handle, place, bytes, kv_tokens: of its residence; None and 0 while it has none. bytes: taken
     now, as measured, 0 while it is paused. planned_bytes: what its card says.
     idle_seconds: since a request last began or ended; None if it is not resident.
     expires_in_seconds: until its `keep_alive` ends if nobody asks for it; None if that is never.
@@ -32,7 +33,7 @@ class ModelStatus(Struct, frozen=True):
     state: ModelState = "unloaded"
     fraction: float = 0.0
     handle: int | None = None
-    device: str | None = None
+    place: Place = ()
     bytes: int = 0
     kv_tokens: int = 0
     leases: int = 0
@@ -43,6 +44,11 @@ class ModelStatus(Struct, frozen=True):
     num_loads: int = 0
     load_seconds: float | None = None
     planned_bytes: int = 0
+
+    @property
+    def device(self) -> str | None:
+        """Where it is; of several devices, their names with a + between."""
+        return name_of(self.place) or None
 
 
 def status_of(model: Model, fraction: float, expiry: float, now: float) -> ModelStatus:
@@ -56,8 +62,8 @@ def status_of(model: Model, fraction: float, expiry: float, now: float) -> Model
         state=state,
         fraction=shown,
         handle=resident.handle if resident else None,
-        device=resident.device if resident else None,
-        bytes=resident.bytes if resident else 0,
+        place=resident.place if resident else (),
+        bytes=resident.total_bytes if resident else 0,
         kv_tokens=resident.placement.kv_tokens if resident else 0,
         leases=len(resident.leases) if resident else 0,
         waiting=len(model.waiters),
@@ -66,5 +72,5 @@ def status_of(model: Model, fraction: float, expiry: float, now: float) -> Model
         pinned=model.terms.pinned,
         num_loads=model.num_loads,
         load_seconds=model.load_seconds,
-        planned_bytes=model.fit.placement.bytes,
+        planned_bytes=model.fit.total_bytes,
     )

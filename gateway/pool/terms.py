@@ -9,12 +9,14 @@ class Terms:
     keep_alive_seconds: how long after its last use it is evicted; None: when room is needed.
     priority: each level counts as so much waiting already done (`PoolLimits.priority_seconds`).
     devices: where it may go; empty for anywhere.
+    tensor_parallel: over how many devices it is spread; None: over the fewest that hold it.
     """
 
     pinned: bool = False
     keep_alive_seconds: float | None = None
     priority: int = 0
     devices: tuple[str, ...] = ()
+    tensor_parallel: int | None = None
 
 
 DEFAULT_TERMS = Terms()

@@ -1,7 +1,8 @@
 """Which residents make room: the fewest that are enough, those that are missed least."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.pool.state import Model, Phase, Resident
 
@@ -23,7 +24,8 @@ def cost_aware(models: dict[str, Model], now: float) -> Worth:
     def worth(resident: Resident) -> float:
         model = models[resident.model]
         frequency = decayed_uses(model, now)
-        return reload_seconds(model, resident.bytes) * frequency / max(1, resident.bytes)
+        num_bytes = resident.total_bytes
+        return reload_seconds(model, num_bytes) * frequency / max(1, num_bytes)
 
     return worth
 
@@ -41,26 +43,35 @@ def reload_seconds(model: Model, num_bytes: int) -> float:
 
 
 def choose_victims(
-    candidates: Iterable[Resident], shortage: int, worth: Worth = last_used
+    candidates: Iterable[Resident], shortages: Mapping[str, int], worth: Worth = last_used
 ) -> tuple[Resident, ...] | None:
-    """The fewest residents that hold `shortage` bytes, least worth first; None if too few.
+    """The fewest residents that hold what is short, least worth first; None if too few.
 
+    shortages: bytes by device; no device is short of what is zero or less.
     Idle ones come first, then those being drained already, then busy ones, and at last those still
     loading, whose waiters have their turn before they are closed.
     """
+    short = Counter(shortages)
     chosen: list[Resident] = []
     for resident in sorted(candidates, key=lambda resident: reluctance(resident, worth)):
-        if shortage <= 0:
-            break
-        chosen.append(resident)
-        shortage -= resident.bytes
-    if shortage > 0:
+        if any(short[device] > 0 for device in resident.place):
+            chosen.append(resident)
+            short.subtract(gain_of(resident))
+    if any(missing > 0 for missing in short.values()):
         return None
     for resident in reversed(tuple(chosen)):  # a later, larger one may have made some superfluous
-        if shortage + resident.bytes <= 0:
+        if all(short[device] + resident.bytes <= 0 for device in resident.place):
             chosen.remove(resident)
-            shortage += resident.bytes
+            short.update(gain_of(resident))
     return tuple(chosen)
+
+
+def gain_of(*residents: Resident) -> Counter[str]:
+    """Bytes by device that are free once these are gone."""
+    gain: Counter[str] = Counter()
+    for resident in residents:
+        gain.update(dict.fromkeys(resident.place, resident.bytes))
+    return gain
 
 
 def reluctance(resident: Resident, worth: Worth) -> tuple[bool, bool, bool, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gateway.pool.place import Place
 from gateway.pool.state import Model, Phase, Resident
 
 
@@ -10,6 +11,7 @@ from gateway.pool.state import Model, Phase, Resident
 class Wish:
     """since: when the longest wait began, less what priority is worth; wishes are met in its order.
 
+    places: where it may go, all of the same size. needed: bytes on each device of its place.
     paused: the resident that is to come back, or None. may_pause: whether busy models are paused
     for it, if pausing is on at all.
     """
@@ -17,7 +19,7 @@ class Wish:
     model: Model
     since: float
     order: tuple[float, bool, int]
-    devices: tuple[str, ...]
+    places: tuple[Place, ...]
     needed: int
     paused: Resident | None = None
     may_pause: bool = True
@@ -40,7 +42,7 @@ def wish_of(model: Model) -> Wish | None:
         return None
     first = min(model.waiters.values(), key=lambda waiter: (waiter.rank, waiter.request))
     order = (first.rank, True, first.request)
-    return Wish(model, first.rank, order, model.fit.devices, model.planned_bytes)
+    return Wish(model, first.rank, order, model.fit.places, model.planned_bytes)
 
 
 def _wish_to_resume(model: Model, paused: Resident) -> Wish | None:
@@ -49,6 +51,4 @@ def _wish_to_resume(model: Model, paused: Resident) -> Wish | None:
     assert paused.paused_at is not None
     rank = model.rank
     since = paused.paused_at if rank is None else min(rank, paused.paused_at)
-    return Wish(
-        model, since, (since, False, paused.handle), (paused.device,), paused.needed, paused
-    )
+    return Wish(model, since, (since, False, paused.handle), (paused.place,), paused.needed, paused)

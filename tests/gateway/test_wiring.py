@@ -2,7 +2,8 @@ import pytest
 
 from engine.api import Device, HostMemory
 from gateway.config import SettingsError, load_settings
-from gateway.wiring import devices_of, host_memory_of
+from gateway.wiring import check_devices, devices_of, host_memory_of, limits_of, make_store
+from tests.gateway.fakes import FakeEngine
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,52 @@ def test_each_worker_has_its_share_of_the_hosts_memory():
     settings = load_settings(None, {"warm_memory": "1GiB"})
 
     assert host_memory_of(settings, 2) == HostMemory(warm_bytes=2**29, parked_bytes=None)
+
+
+def test_a_store_that_cannot_be_opened_stops_the_start(tmp_path):
+    """The setting is named, and the file."""
+    settings = load_settings(None, {"store": {"path": str(tmp_path), "keep": "1h"}})
+
+    with pytest.raises(SettingsError, match=rf"store.*path.*{tmp_path.name}"):
+        make_store(settings.store)
+
+
+TWO = [Device("cpu:0", 5), Device("cpu:1", 5)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tensor_parallel": [["cpu:0", "cpu:9"]]}, "tensor_parallel: 'cpu:9' is not one of"),
+        ({"tensor_parallel": [["cpu:0", "cpu:0"]]}, "named twice"),
+        ({"model": {"m": {"devices": ["cpu:9"]}}}, "devices: 'cpu:9' is not one of cpu:0, cpu:1"),
+        ({"model": {"m": {"tensor_parallel": 2}}}, "no 2 devices may hold it"),
+    ],
+)
+def test_devices_that_lead_nowhere_stop_the_start(given, message):
+    """Devices do not come later, so what names others is a mistake."""
+    with pytest.raises(SettingsError, match=message):
+        check_devices(load_settings(None, given), FakeEngine(devices=TWO))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tensor_parallel": [["cpu:0", "cpu:1"]]},
+        {"model": {"m": {"tensor_parallel": 2, "devices": ["cpu:1", "cpu:0"]}}},
+    ],
+)
+def test_spreading_needs_an_engine_that_can(given):
+    """It is refused at the start, rather than at each load."""
+    settings = load_settings(None, given)
+
+    check_devices(settings, FakeEngine(devices=TWO))
+    with pytest.raises(SettingsError, match="cannot be spread over devices yet"):
+        check_devices(settings, FakeEngine(devices=TWO, can_spread=False))
+
+
+def test_groups_of_devices_reach_the_pool():
+    """As they are written."""
+    settings = load_settings(None, {"tensor_parallel": [["cpu:0", "cpu:1"]]})
+
+    assert limits_of(settings).tensor_parallel == (("cpu:0", "cpu:1"),)

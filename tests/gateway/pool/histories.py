@@ -13,6 +13,7 @@ from typing import TypeVar
 from engine.api import Device, ModelCard
 from gateway.pool.groups import Group
 from gateway.pool.limits import PoolLimits
+from gateway.pool.place import Place
 from gateway.pool.terms import Terms
 from tests.gateway.fakes import make_card
 
@@ -60,12 +61,15 @@ class History:
 
 
 def make_history(seed: int, num_ops: int) -> History:
-    """One or two devices, two to six models, one of which may fit nowhere.
+    """One to four devices, two to six models, some of which may fit nowhere.
 
+    Two devices or three of them may hold a model together that is too large for each.
     In every other history a request waits for ever, so that only being served can end its wait.
     """
     rng = random.Random(seed)
     timeout = 40.0 if seed % 2 else 1e9
+    budgets = [rng.choice((100, 150)) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    devices = tuple(Device(f"cpu{place}", budget) for place, budget in enumerate(budgets))
     limits = PoolLimits(
         wait_timeout_seconds=timeout,
         max_waiting=12,
@@ -73,23 +77,31 @@ def make_history(seed: int, num_ops: int) -> History:
         pausing=rng.random() < 0.8,
         drain_seconds=rng.choice((0.0, 1.0, 5.0)),
         victims=rng.choice(("lru", "cost")),
+        tensor_parallel=_spreads(rng, [device.name for device in devices]),
     )
-    budgets = [rng.choice((100, 150)) for _ in range(rng.choice((1, 1, 2)))]
-    devices = tuple(Device(f"cpu{place}", budget) for place, budget in enumerate(budgets))
-    sizes = [rng.choice((10, 30, 40, 60, 100, 100, 150, 200)) for _ in range(rng.randint(2, 6))]
+    sizes = [
+        rng.choice((10, 30, 40, 60, 100, 100, 150, 200, 270)) for _ in range(rng.randint(2, 6))
+    ]
     named = zip("abcdef", sizes, strict=False)
     cards = {name: make_card(name, weights_bytes=size) for name, size in named}
     kinds = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=num_ops)
     ops = [Op(kind, rng.random()) for kind in kinds]
-    terms = {name: _terms(rng) for name in cards}
+    terms = {name: _terms(rng, limits.tensor_parallel) for name in cards}
     return History(limits, devices, cards, ops, terms, _groups(rng, list(cards)))
 
 
-def _terms(rng: random.Random) -> Terms:
+def _spreads(rng: random.Random, names: list[str]) -> tuple[Place, ...]:
+    """Groups of two and three devices; some share a device, as a pair and a trio may."""
+    sizes = [size for size in (2, 2, 3) if size <= len(names) and rng.random() < 0.6]
+    return tuple(tuple(rng.sample(names, size)) for size in sizes)
+
+
+def _terms(rng: random.Random, spreads: tuple[Place, ...]) -> Terms:
     return Terms(
         pinned=rng.random() < 0.05,
         keep_alive_seconds=rng.choice((None, None, None, 0.0, 5.0)),
         priority=rng.choice((0, 0, 0, 1, -1)),
+        tensor_parallel=len(rng.choice(spreads)) if spreads and rng.random() < 0.2 else None,
     )
 
 

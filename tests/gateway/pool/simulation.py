@@ -25,7 +25,8 @@ class Arrival:
 class Simulation:
     """Plays arrivals on one device. `waits`, `ahead`: by the place of the arrival in the list.
 
-    ahead: models that wanted room, or were on their way in, when the request came.
+    ahead: models that wanted room, were on their way in, or were closed to somebody who waited for
+    them, when the request came.
     """
 
     limits: PoolLimits
@@ -78,7 +79,8 @@ class Simulation:
     def _ask(self, place: int) -> list[Action]:
         arrival = self._arrivals[place]
         self.ahead[place] = sum(
-            model.key != arrival.key and (resident is None or not resident.is_usable)
+            model.key != arrival.key
+            and bool(resident is None or not resident.is_usable or model.waiters)
             for model in self.policy.models.values()
             if (resident := model.resident) is not None or model.waiters
         )

@@ -1,4 +1,4 @@
-from gateway.pool.actions import Evict, Grant, Load
+from gateway.pool.actions import Evict, Grant, Load, OnlyPinnedLeft, Reject
 from gateway.pool.terms import Terms
 from tests.gateway.pool.desk import Desk
 
@@ -24,8 +24,8 @@ def test_idle_models_go_until_a_load_that_took_more_fits():
     desk.ask(4, "a", 40, now=1.0)
 
     assert desk.policy.loaded(4, 2.0, used_bytes=50) == [
-        Grant(4, "a", 4, "cpu0", 2048),
-        Evict(1, "idle", "cpu0", "", "correction"),
+        Grant(4, "a", 4, ("cpu0",), 2048),
+        Evict(1, "idle", ("cpu0",), "", "correction"),
     ]
 
 
@@ -51,5 +51,18 @@ def test_a_model_larger_than_its_device_serves_alone():
     desk.policy.loaded(1, 0.0, used_bytes=120)
 
     assert desk.policy.released(1, 1.0) == []
-    assert desk.ask(2, "b", 10, now=1.0) == [Evict(1, "a", "cpu0", "b")]
-    assert desk.policy.evicted(1, 1.1) == [Load(2, "b", "cpu0", "dense", 2048, 10)]
+    assert desk.ask(2, "b", 10, now=1.0) == [Evict(1, "a", ("cpu0",), "b")]
+    assert desk.policy.evicted(1, 1.1) == [Load(2, "b", ("cpu0",), "dense", 2048, 10)]
+
+
+def test_who_fits_beside_the_pinned_only_as_planned_is_refused():
+    """What a model took the last time counts, or it would wait for room that never comes."""
+    desk = Desk()
+    desk.ask(1, "a", 60)
+    desk.policy.loaded(1, 0.0, used_bytes=63)
+    desk.policy.released(1, 1.0)
+    desk.policy.unload_requested("a", False, 1.0)
+    desk.policy.evicted(1, 1.0)
+    desk.serve(2, "pinned", 40, now=2.0, terms=Terms(pinned=True))
+
+    assert desk.ask(3, "a", 60, now=3.0) == [Reject(3, "a", OnlyPinnedLeft(63, 60))]

@@ -34,7 +34,7 @@ def test_a_busy_model_is_closed_first_and_paused_at_max_wait():
     assert desk.policy.next_deadline(1.0) == 2.0
     assert desk.policy.ticked(2.0) == [Close(1, "a", "b", leases=1)]
     assert desk.policy.next_deadline(2.0) == 3.0
-    assert desk.policy.ticked(3.0) == [Pause(1, "a", "cpu0", "b")]
+    assert desk.policy.ticked(3.0) == [Pause(1, "a", ("cpu0",), "b")]
 
 
 def test_what_ends_while_it_drains_is_evicted_not_paused():
@@ -44,7 +44,7 @@ def test_what_ends_while_it_drains_is_evicted_not_paused():
     desk.ask(2, "b", now=1.0)
     desk.policy.ticked(2.0)
 
-    assert desk.policy.released(1, 2.5) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.policy.released(1, 2.5) == [Evict(1, "a", ("cpu0",), "b")]
 
 
 def test_a_pausing_model_holds_its_bytes_until_the_engine_says_they_are_free():
@@ -55,7 +55,7 @@ def test_a_pausing_model_holds_its_bytes_until_the_engine_says_they_are_free():
     desk.policy.ticked(3.0)
 
     assert desk.policy.ledger.held("cpu0") == 60
-    assert desk.policy.paused(1, 3.2) == [Load(2, "b", "cpu0", "dense", 2048, 60)]
+    assert desk.policy.paused(1, 3.2) == [Load(2, "b", ("cpu0",), "dense", 2048, 60)]
 
 
 def test_a_paused_model_comes_back_in_its_turn_under_its_handle():
@@ -65,7 +65,7 @@ def test_a_paused_model_comes_back_in_its_turn_under_its_handle():
     assert desk.policy.ticked(4.25) == [Close(2, "b", "a", leases=1)]
     desk.policy.ticked(5.0)
 
-    assert desk.policy.paused(2, 5.1) == [Load(1, "a", "cpu0", "dense", 2048, 60, resumes=True)]
+    assert desk.policy.paused(2, 5.1) == [Load(1, "a", ("cpu0",), "dense", 2048, 60, resumes=True)]
     assert desk.policy.loaded(1, 5.5) == []
     assert desk.policy.residents[1].leases == {1}
 
@@ -76,10 +76,10 @@ def test_who_asks_for_a_paused_model_waits_with_it():
     assert desk.ask(3, "a", now=3.3) == []
     desk.policy.loaded(2, 3.5)
     assert desk.policy.released(2, 3.9) == []  # b has had too little of its turn (invariant 4)
-    assert desk.policy.ticked(4.25) == [Evict(2, "b", "cpu0", "a")]
+    assert desk.policy.ticked(4.25) == [Evict(2, "b", ("cpu0",), "a")]
     desk.policy.evicted(2, 4.3)
 
-    assert desk.policy.loaded(1, 4.5) == [Grant(3, "a", 1, "cpu0", 2048)]
+    assert desk.policy.loaded(1, 4.5) == [Grant(3, "a", 1, ("cpu0",), 2048)]
 
 
 def test_a_paused_model_that_nobody_uses_any_more_is_evicted():
@@ -87,12 +87,12 @@ def test_a_paused_model_that_nobody_uses_any_more_is_evicted():
     desk = paused_desk()
     desk.ask(3, "a", now=3.2)
 
-    assert desk.policy.released(1, 3.3) == [Evict(1, "a", "cpu0", "", "abandoned")]
+    assert desk.policy.released(1, 3.3) == [Evict(1, "a", ("cpu0",), "", "abandoned")]
     desk.policy.loaded(2, 3.5)
     assert desk.policy.evicted(1, 3.6) == []
-    assert desk.policy.ticked(5.4)[0] == Pause(2, "b", "cpu0", "a")
+    assert desk.policy.ticked(5.4)[0] == Pause(2, "b", ("cpu0",), "a")
     (load,) = desk.policy.paused(2, 5.5)
-    assert load == Load(3, "a", "cpu0", "dense", 2048, 60)
+    assert load == Load(3, "a", ("cpu0",), "dense", 2048, 60)
 
 
 def test_a_resume_that_nobody_wants_any_more_is_cancelled():
@@ -100,11 +100,11 @@ def test_a_resume_that_nobody_wants_any_more_is_cancelled():
     desk = paused_desk()
     desk.policy.cancelled(2, 3.2)
     (resume,) = desk.policy.failed(2, "internal", "cancelled", 3.3)
-    assert resume == Load(1, "a", "cpu0", "dense", 2048, 60, resumes=True)
+    assert resume == Load(1, "a", ("cpu0",), "dense", 2048, 60, resumes=True)
 
     assert desk.policy.released(1, 3.4) == [CancelLoad(1, "a")]
     assert desk.policy.failed(1, "internal", "cancelled", 3.5) == [
-        Evict(1, "a", "cpu0", "", "abandoned")
+        Evict(1, "a", ("cpu0",), "", "abandoned")
     ]
     assert desk.policy.ledger.held("cpu0") == 0
 
@@ -121,8 +121,8 @@ def test_a_resume_that_fails_ends_its_requests():
         Reject(3, "a", reason),
         Revoke(1, "a", (1,), reason),
     ]
-    assert desk.policy.released(1, 3.6) == [Evict(1, "a", "cpu0", "", "failed")]
-    assert desk.ask(4, "c", 100, now=3.6) == [Load(3, "c", "cpu0", "dense", 2048, 100)]
+    assert desk.policy.released(1, 3.6) == [Evict(1, "a", ("cpu0",), "", "failed")]
+    assert desk.ask(4, "c", 100, now=3.6) == [Load(3, "c", ("cpu0",), "dense", 2048, 100)]
 
 
 def test_a_lost_worker_takes_what_is_paused_with_it():
@@ -144,7 +144,7 @@ def test_a_newcomer_that_leaves_gives_the_room_back_at_once():
     desk.policy.ticked(3.0)
     desk.policy.cancelled(2, 3.05)
 
-    assert desk.policy.paused(1, 3.1) == [Load(1, "a", "cpu0", "dense", 2048, 60, resumes=True)]
+    assert desk.policy.paused(1, 3.1) == [Load(1, "a", ("cpu0",), "dense", 2048, 60, resumes=True)]
 
 
 def test_a_model_gets_its_dwell_before_it_makes_room():
@@ -156,7 +156,7 @@ def test_a_model_gets_its_dwell_before_it_makes_room():
 
     assert desk.policy.next_deadline(2.0) == 3.0
     assert [type(action) for action in desk.policy.ticked(2.9)] == []
-    assert desk.policy.ticked(3.0)[0] == Pause(1, "a", "cpu0", "b")
+    assert desk.policy.ticked(3.0)[0] == Pause(1, "a", ("cpu0",), "b")
 
 
 def test_an_idle_model_that_was_used_for_long_goes_at_once():
@@ -168,7 +168,7 @@ def test_an_idle_model_that_was_used_for_long_goes_at_once():
 
     assert desk.ask(2, "b", now=2.0) == []
     assert desk.policy.next_deadline(2.0) == 2.5
-    assert desk.policy.ticked(2.5) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.policy.ticked(2.5) == [Evict(1, "a", ("cpu0",), "b")]
 
 
 def test_seconds_spent_swapping_are_counted_by_device():

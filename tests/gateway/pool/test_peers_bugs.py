@@ -41,13 +41,13 @@ def test_02_a_victim_that_is_asked_for_again_does_not_deadlock():
     desk = Desk()
     desk.serve(1, "a")
     desk.policy.released(1, 1.0)
-    assert desk.ask(2, "b", now=1.0) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.ask(2, "b", now=1.0) == [Evict(1, "a", ("cpu0",), "b")]
     assert desk.ask(3, "a", now=1.1) == []
 
-    assert desk.policy.evicted(1, 1.2) == [Load(2, "b", "cpu0", "dense", 2048, 60)]
+    assert desk.policy.evicted(1, 1.2) == [Load(2, "b", ("cpu0",), "dense", 2048, 60)]
     desk.policy.loaded(2, 1.3)
-    assert desk.policy.released(2, 9.0) == [Evict(2, "b", "cpu0", "a")]
-    assert desk.policy.evicted(2, 9.1) == [Load(3, "a", "cpu0", "dense", 2048, 60)]
+    assert desk.policy.released(2, 9.0) == [Evict(2, "b", ("cpu0",), "a")]
+    assert desk.policy.evicted(2, 9.1) == [Load(3, "a", ("cpu0",), "dense", 2048, 60)]
 
 
 def test_03_a_mixed_order_of_requests_does_not_thrash():
@@ -98,9 +98,9 @@ def test_07_a_model_is_placed_where_memory_is_free():
     """llama-swap does not know the memory of devices (#158, #319)."""
     desk = Desk(None, 100, 150)
 
-    assert desk.ask(1, "a", 60)[0].device == "cpu1"
-    assert desk.ask(2, "b", 60)[0].device == "cpu0"
-    assert desk.ask(3, "c", 60)[0].device == "cpu1"
+    assert desk.ask(1, "a", 60)[0].place == ("cpu1",)
+    assert desk.ask(2, "b", 60)[0].place == ("cpu0",)
+    assert desk.ask(3, "c", 60)[0].place == ("cpu1",)
 
 
 def test_08_a_pinned_model_stays_and_what_it_keeps_out_is_told_so():
@@ -166,7 +166,7 @@ def test_13_a_cancelled_request_does_not_leave_its_load_in_the_way():
 
     assert desk.policy.cancelled(1, 0.2) == [CancelLoad(1, "wrong")]
     assert desk.policy.failed(1, "internal", "cancelled", 0.3) == [
-        Load(2, "right", "cpu0", "dense", 2048, 60)
+        Load(2, "right", ("cpu0",), "dense", 2048, 60)
     ]
 
 
@@ -175,7 +175,7 @@ def test_18_no_request_changes_the_context_and_so_reloads_the_model():
     desk = Desk()
     desk.serve(1, "a", keep_alive=5.0)
 
-    assert desk.ask(2, "a", keep_alive=60.0, priority=1) == [Grant(2, "a", 1, "cpu0", 2048)]
+    assert desk.ask(2, "a", keep_alive=60.0, priority=1) == [Grant(2, "a", 1, ("cpu0",), 2048)]
 
 
 async def test_19_presets_of_one_checkpoint_are_loaded_once():

@@ -66,14 +66,18 @@ def test_only_devices_that_give_the_same_are_kept():
     """The context promised is that of the best device, so a smaller one is no place for it."""
     devices = [Device("small", 4000), Device("large", 9000), Device("twin", 9000)]
 
-    assert fit(CARD, devices, None) == Fit(Placement("dense", 4096, 5196), ("large", "twin"))
+    found = fit(CARD, devices, None, [("small",), ("large",), ("twin",)])
+
+    assert found == Fit(Placement("dense", 4096, 5196), (("large",), ("twin",)))
 
 
 def test_what_fits_no_device_is_told_of_the_largest():
     """A refusal names the bytes of the largest device."""
     devices = [Device("small", 500), Device("large", 900)]
 
-    assert fit(CARD, devices, None) == TooLarge(needed=2448, available=900)
+    found = fit(CARD, devices, None, [("small",), ("large",)])
+
+    assert found == TooLarge(needed=2448, available=900)
 
 
 RECURRENT = Footprint(

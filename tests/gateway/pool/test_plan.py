@@ -96,4 +96,4 @@ def test_what_was_planned_is_what_happens():
     (evict,) = desk.ask(3, "c", now=5.0)
     (load,) = desk.policy.evicted(evict.handle, 5.1)
 
-    assert (found.victims[0].model, found.device) == (evict.model, load.device)
+    assert (found.victims[0].model, found.device) == (evict.model, *load.place)

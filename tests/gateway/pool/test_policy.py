@@ -19,8 +19,8 @@ def test_a_cold_model_is_loaded_and_granted():
     """The first request loads the model; once loaded it is granted with what was planned."""
     desk = Desk()
 
-    assert desk.ask(1, "a") == [Load(1, "a", "cpu0", "dense", 2048, 60)]
-    assert desk.policy.loaded(1, 1.0) == [Grant(1, "a", 1, "cpu0", 2048)]
+    assert desk.ask(1, "a") == [Load(1, "a", ("cpu0",), "dense", 2048, 60)]
+    assert desk.policy.loaded(1, 1.0) == [Grant(1, "a", 1, ("cpu0",), 2048)]
 
 
 def test_a_ready_model_is_granted_at_once():
@@ -28,7 +28,7 @@ def test_a_ready_model_is_granted_at_once():
     desk = Desk()
     handle = desk.serve(1, "a")
 
-    assert desk.ask(2, "a") == [Grant(2, "a", handle, "cpu0", 2048)]
+    assert desk.ask(2, "a") == [Grant(2, "a", handle, ("cpu0",), 2048)]
 
 
 def test_one_load_serves_all_who_ask():
@@ -46,7 +46,7 @@ def test_models_stay_while_they_fit():
     desk = Desk()
     desk.serve(1, "a", 60)
 
-    assert desk.ask(2, "b", 40) == [Load(2, "b", "cpu0", "dense", 2048, 40)]
+    assert desk.ask(2, "b", 40) == [Load(2, "b", ("cpu0",), "dense", 2048, 40)]
 
 
 def test_an_idle_model_is_evicted_at_once_and_counted_until_it_is_gone():
@@ -55,9 +55,9 @@ def test_an_idle_model_is_evicted_at_once_and_counted_until_it_is_gone():
     handle = desk.serve(1, "a")
     desk.policy.released(1, 1.0)
 
-    assert desk.ask(2, "b", now=1.0) == [Evict(handle, "a", "cpu0", "b")]
+    assert desk.ask(2, "b", now=1.0) == [Evict(handle, "a", ("cpu0",), "b")]
     assert desk.policy.ledger.held("cpu0") == 60
-    assert desk.policy.evicted(handle, 1.5) == [Load(2, "b", "cpu0", "dense", 2048, 60)]
+    assert desk.policy.evicted(handle, 1.5) == [Load(2, "b", ("cpu0",), "dense", 2048, 60)]
 
 
 def test_a_busy_model_is_closed_and_drained_not_cut():
@@ -69,7 +69,7 @@ def test_a_busy_model_is_closed_and_drained_not_cut():
 
     assert desk.policy.ticked(3.0) == [Close(handle, "a", "b", leases=1)]
     assert desk.ask(3, "a", now=3.5) == []
-    assert desk.policy.released(1, 9.0) == [Evict(handle, "a", "cpu0", "b")]
+    assert desk.policy.released(1, 9.0) == [Evict(handle, "a", ("cpu0",), "b")]
 
 
 def test_a_busy_model_that_falls_idle_is_evicted_before_max_wait():
@@ -78,7 +78,7 @@ def test_a_busy_model_that_falls_idle_is_evicted_before_max_wait():
     handle = desk.serve(1, "a")
     desk.ask(2, "b", now=0.1)
 
-    assert desk.policy.released(1, 0.2) == [Evict(handle, "a", "cpu0", "b")]
+    assert desk.policy.released(1, 0.2) == [Evict(handle, "a", ("cpu0",), "b")]
 
 
 def test_a_closed_model_reopens_when_its_room_is_no_longer_wanted():
@@ -91,7 +91,7 @@ def test_a_closed_model_reopens_when_its_room_is_no_longer_wanted():
 
     assert desk.policy.cancelled(2, 3.0) == [
         Reopen(handle, "a"),
-        Grant(3, "a", handle, "cpu0", 2048),
+        Grant(3, "a", handle, ("cpu0",), 2048),
     ]
 
 
@@ -128,7 +128,7 @@ def test_a_load_without_waiters_is_cancelled_and_counted_until_it_is_gone():
     assert desk.policy.cancelled(2, 0.1) == [CancelLoad(1, "a")]
     assert desk.ask(3, "b", now=0.2) == []
     assert desk.policy.failed(1, "internal", "cancelled", 0.3) == [
-        Load(2, "b", "cpu0", "dense", 2048, 60)
+        Load(2, "b", ("cpu0",), "dense", 2048, 60)
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_request_during_a_cancelled_load_is_loaded_anew():
 
     assert desk.ask(2, "a", now=0.2) == []
     assert desk.policy.failed(1, "internal", "cancelled", 0.3) == [
-        Load(2, "a", "cpu0", "dense", 2048, 60)
+        Load(2, "a", ("cpu0",), "dense", 2048, 60)
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_cancelled_load_that_was_too_late_is_kept():
     desk.policy.cancelled(1, 0.1)
     desk.ask(2, "a", now=0.2)
 
-    assert desk.policy.loaded(1, 0.3) == [Grant(2, "a", 1, "cpu0", 2048)]
+    assert desk.policy.loaded(1, 0.3) == [Grant(2, "a", 1, ("cpu0",), 2048)]
 
 
 def test_a_failed_load_rejects_its_waiters_and_leaves_others_serving():
@@ -166,7 +166,7 @@ def test_a_failed_load_rejects_its_waiters_and_leaves_others_serving():
         Reject(2, "bad", reason),
         Reject(3, "bad", reason),
     ]
-    assert desk.ask(4, "good", 40) == [Grant(4, "good", good, "cpu0", 2048)]
+    assert desk.ask(4, "good", 40) == [Grant(4, "good", good, ("cpu0",), 2048)]
 
 
 def test_a_model_that_keeps_failing_evicts_nobody_for_a_while():
@@ -212,9 +212,9 @@ def test_cold_models_get_room_in_the_order_of_their_first_waiters():
     desk.ask(4, "c", now=0.3)
 
     (evict,) = desk.policy.released(1, 1.0)
-    assert evict == Evict(1, "a", "cpu0", "b")
+    assert evict == Evict(1, "a", ("cpu0",), "b")
     (load,) = desk.policy.evicted(1, 1.1)
-    assert load == Load(2, "b", "cpu0", "dense", 2048, 60)
+    assert load == Load(2, "b", ("cpu0",), "dense", 2048, 60)
 
 
 def test_a_small_model_slips_in_beside_one_that_waits():
@@ -223,7 +223,7 @@ def test_a_small_model_slips_in_beside_one_that_waits():
     desk.serve(1, "a", 60)
     desk.ask(2, "large", 70, now=0.0)
 
-    assert desk.ask(3, "small", 30, now=0.1) == [Load(2, "small", "cpu0", "dense", 2048, 30)]
+    assert desk.ask(3, "small", 30, now=0.1) == [Load(2, "small", ("cpu0",), "dense", 2048, 30)]
 
 
 def test_every_load_serves_its_waiters_before_it_makes_room():
@@ -232,7 +232,7 @@ def test_every_load_serves_its_waiters_before_it_makes_room():
     desk.ask(1, "a", now=0.0)
     desk.ask(2, "b", now=0.1)
 
-    assert desk.policy.loaded(1, 0.2) == [Grant(1, "a", 1, "cpu0", 2048)]
+    assert desk.policy.loaded(1, 0.2) == [Grant(1, "a", 1, ("cpu0",), 2048)]
     assert desk.policy.ticked(2.1) == [Close(1, "a", "b", leases=1)]
 
 
@@ -297,7 +297,7 @@ def test_small_loads_cannot_keep_a_large_model_out():
     desk.policy.ticked(2.1)
 
     assert desk.ask(3, "another", 30, now=2.2) == []
-    assert desk.policy.loaded(1, 2.3) == [Grant(1, "small", 1, "cpu0", 2048)]
+    assert desk.policy.loaded(1, 2.3) == [Grant(1, "small", 1, ("cpu0",), 2048)]
     assert desk.policy.ticked(4.3) == [Close(1, "small", "large", leases=1)]
 
 
@@ -307,7 +307,7 @@ def test_a_second_device_is_used_before_anyone_is_evicted():
     desk.serve(1, "a")
     desk.policy.released(1, 0.1)
 
-    assert desk.ask(2, "b") == [Load(2, "b", "cpu1", "dense", 2048, 60)]
+    assert desk.ask(2, "b") == [Load(2, "b", ("cpu1",), "dense", 2048, 60)]
 
 
 def test_the_lease_of_a_request_that_left_meanwhile_is_given_back():
@@ -316,4 +316,4 @@ def test_the_lease_of_a_request_that_left_meanwhile_is_given_back():
     desk.serve(1, "a")
 
     assert desk.policy.cancelled(1, 0.1) == []
-    assert desk.ask(2, "b", now=0.1) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.ask(2, "b", now=0.1) == [Evict(1, "a", ("cpu0",), "b")]

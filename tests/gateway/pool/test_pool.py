@@ -65,7 +65,7 @@ async def test_a_lease_names_where_the_model_is(fake_engine: FakeEngine):
     pool = Pool(fake_engine)
 
     async with pool.lease(model(fake_engine, "a")) as lease:
-        assert lease == Lease("a", handle=1, device="cpu", kv_tokens=2048)
+        assert lease == Lease("a", handle=1, place=("cpu",), kv_tokens=2048)
         assert pool.status("a").leases == 1
 
     assert pool.status("a").leases == 0
@@ -182,7 +182,7 @@ async def test_the_snapshot_names_every_model_asked_for(fake_engine: FakeEngine)
             state="loaded",
             fraction=1.0,
             handle=2,
-            device="cpu",
+            place=("cpu",),
             bytes=600,
             kv_tokens=2048,
             idle_seconds=5.0,

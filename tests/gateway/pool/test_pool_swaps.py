@@ -57,6 +57,32 @@ async def test_a_busy_model_is_paused_and_resumed(fake_engine: FakeEngine):
     assert pool.held_bytes() == {"cpu": fake_engine.held_bytes("cpu")}
 
 
+class SlowClock(Clock):
+    """Time passes between any two looks at it."""
+
+    def __call__(self) -> float:
+        self.now += 0.2
+        return self.now
+
+
+async def test_what_falls_due_while_the_timer_is_set_is_not_missed(fake_engine: FakeEngine):
+    """A timer that rings a moment early is set again, though that moment is over by then."""
+    clock = SlowClock()
+    pool = Pool(fake_engine, PoolLimits(max_wait_seconds=2.0), clock)
+    first = Client(pool, model(fake_engine, "a"))
+    await first.granted
+    second = Client(pool, model(fake_engine, "b"))
+    await turn_loop()
+    clock.now = pool._requests[2].since + 1.7
+
+    pool.tick()
+
+    async with asyncio.timeout(5):
+        await second.granted
+    await first.leave()
+    await second.leave()
+
+
 async def test_a_resume_that_fails_ends_the_requests_that_were_paused(fake_engine: FakeEngine):
     """With the engine's reason, raised where the lease is held."""
     clock = Clock()

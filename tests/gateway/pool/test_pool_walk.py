@@ -84,7 +84,7 @@ class Driver:
         device = op.choose([d.name for d in self.history.devices])
         self.engine.lose(device)
         for number, lease in self.leases.items():
-            if lease.device == device:
+            if device in lease.place:
                 self.done[number].set()
 
     def restore(self, op: Op) -> None:

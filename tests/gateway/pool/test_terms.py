@@ -33,7 +33,7 @@ def test_a_pinned_model_is_never_a_victim():
     desk.policy.released(1, 1.0)
     desk.policy.released(2, 2.0)
 
-    assert desk.ask(3, "c", 50, now=3.0) == [Evict(2, "b", "cpu0", "c")]
+    assert desk.ask(3, "c", 50, now=3.0) == [Evict(2, "b", ("cpu0",), "c")]
 
 
 def test_what_only_pinned_models_keep_out_is_refused_at_once():
@@ -53,7 +53,7 @@ def test_a_pin_set_meanwhile_refuses_who_waits_in_vain():
     assert desk.policy.pinned("a", True, 1.0) == [Reject(2, "b", OnlyPinnedLeft(60, 40))]
     desk.policy.released(1, 2.0)
     desk.policy.pinned("a", False, 2.0)
-    assert desk.ask(3, "b", now=3.0) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.ask(3, "b", now=3.0) == [Evict(1, "a", ("cpu0",), "b")]
 
 
 def test_a_pin_does_not_cut_what_is_paused():
@@ -67,7 +67,7 @@ def test_a_pin_does_not_cut_what_is_paused():
 
     desk.policy.pinned("b", True, 3.3)
 
-    assert desk.policy.ticked(5.0)[-1] == Pause(2, "b", "cpu0", "a")
+    assert desk.policy.ticked(5.0)[-1] == Pause(2, "b", ("cpu0",), "a")
 
 
 def test_a_pinned_newcomer_pauses_nobody():
@@ -78,7 +78,7 @@ def test_a_pinned_newcomer_pauses_nobody():
 
     assert desk.policy.ticked(3.0) == [Close(1, "a", "pinned", leases=1)]
     assert desk.policy.ticked(50.0) == []
-    assert desk.policy.released(1, 60.0) == [Evict(1, "a", "cpu0", "pinned")]
+    assert desk.policy.released(1, 60.0) == [Evict(1, "a", ("cpu0",), "pinned")]
 
 
 # --- keep-alive ---------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_an_idle_model_expires():
 
     assert desk.policy.next_deadline(100.0) == 105.0
     assert desk.policy.ticked(104.9) == []
-    assert desk.policy.ticked(105.0) == [Evict(1, "a", "cpu0", "", "expired")]
+    assert desk.policy.ticked(105.0) == [Evict(1, "a", ("cpu0",), "", "expired")]
 
 
 def test_a_request_may_say_how_long_its_model_stays():
@@ -115,7 +115,7 @@ def test_a_request_may_say_how_long_its_model_stays():
 
     desk.ask(3, "a", now=50.0, terms=terms, keep_alive=0.0)
 
-    assert desk.policy.released(3, 51.0) == [Evict(1, "a", "cpu0", "", "expired")]
+    assert desk.policy.released(3, 51.0) == [Evict(1, "a", ("cpu0",), "", "expired")]
 
 
 def test_a_pinned_model_does_not_expire():
@@ -136,7 +136,7 @@ def test_priority_counts_as_waiting_already_done():
     desk.ask(2, "b", now=1.0)
     desk.ask(3, "urgent", now=2.0, terms=Terms(priority=1))
 
-    assert desk.policy.released(1, 2.5) == [Evict(1, "a", "cpu0", "urgent")]
+    assert desk.policy.released(1, 2.5) == [Evict(1, "a", ("cpu0",), "urgent")]
 
 
 def test_a_request_adds_its_priority():
@@ -146,7 +146,7 @@ def test_a_request_adds_its_priority():
     desk.ask(2, "b", now=1.0)
     desk.ask(3, "urgent", now=3.5, priority=1)
 
-    assert desk.policy.released(1, 4.0) == [Evict(1, "a", "cpu0", "b")]
+    assert desk.policy.released(1, 4.0) == [Evict(1, "a", ("cpu0",), "b")]
 
 
 def test_a_model_goes_to_its_devices_alone():
@@ -154,7 +154,7 @@ def test_a_model_goes_to_its_devices_alone():
     desk = Desk(None, 100, 100)
     terms = Terms(devices=("cpu1",))
 
-    assert desk.ask(1, "a", terms=terms) == [Load(1, "a", "cpu1", "dense", 2048, 60)]
+    assert desk.ask(1, "a", terms=terms) == [Load(1, "a", ("cpu1",), "dense", 2048, 60)]
     (reject,) = desk.ask(2, "b", terms=Terms(devices=("gpu9",)))
     assert isinstance(reject, Reject)
 
@@ -169,8 +169,8 @@ def test_unloading_lets_requests_end():
 
     assert desk.policy.unload_requested("a", False, 1.0) == [Close(1, "a", "", leases=1)]
     assert desk.ask(2, "a", now=1.5) == []
-    assert desk.policy.released(1, 9.0) == [Evict(1, "a", "cpu0", "", "asked")]
-    assert desk.policy.evicted(1, 9.1) == [Load(2, "a", "cpu0", "dense", 2048, 60)]
+    assert desk.policy.released(1, 9.0) == [Evict(1, "a", ("cpu0",), "", "asked")]
+    assert desk.policy.evicted(1, 9.1) == [Load(2, "a", ("cpu0",), "dense", 2048, 60)]
 
 
 def test_unloading_by_force_ends_requests_first():
@@ -182,7 +182,7 @@ def test_unloading_by_force_ends_requests_first():
         Revoke(1, "a", (1,), Unloaded()),
         Close(1, "a", "", leases=1),
     ]
-    assert desk.policy.released(1, 1.1) == [Evict(1, "a", "cpu0", "", "asked")]
+    assert desk.policy.released(1, 1.1) == [Evict(1, "a", ("cpu0",), "", "asked")]
 
 
 def test_unloading_by_force_stops_a_load():
@@ -206,7 +206,7 @@ def test_a_group_limits_how_many_of_its_models_are_resident():
         desk.serve(request, key, 10, now=float(request))
         desk.policy.released(request, float(request))
 
-    assert desk.ask(9, "c", 10, now=9.0) == [Evict(1, "a", "cpu0", "c")]
+    assert desk.ask(9, "c", 10, now=9.0) == [Evict(1, "a", ("cpu0",), "c")]
 
 
 def test_a_busy_rival_is_drained_or_paused():
@@ -216,7 +216,7 @@ def test_a_busy_rival_is_drained_or_paused():
     assert desk.ask(2, "b", 10, now=1.0) == []
 
     assert desk.policy.ticked(2.0) == [Close(1, "a", "b", leases=1)]
-    assert desk.policy.ticked(3.0) == [Pause(1, "a", "cpu0", "b")]
+    assert desk.policy.ticked(3.0) == [Pause(1, "a", ("cpu0",), "b")]
 
 
 def test_a_model_that_is_alone_has_everything_else_leave_first():
@@ -232,7 +232,7 @@ def test_a_model_that_is_alone_has_everything_else_leave_first():
     assert desk.policy.evicted(1, 2.1) == []
     (load,) = desk.policy.evicted(2, 2.2)
     assert load.model == "z"
-    assert desk.policy.loaded(load.handle, 2.3) == [Grant(3, "z", 3, load.device, 2048)]
+    assert desk.policy.loaded(load.handle, 2.3) == [Grant(3, "z", 3, load.place, 2048)]
     assert desk.ask(4, "a", 10, now=9.0) == []
 
 

@@ -16,6 +16,7 @@ from gateway.pool.actions import (
     Reject,
     Revoke,
 )
+from gateway.pool.place import Place
 from gateway.pool.policy import Policy
 from gateway.pool.state import Phase
 from tests.gateway.pool.histories import History, Op
@@ -33,7 +34,8 @@ class World:
     revoked: set[int] = field(default_factory=set)
     rejected: dict[int, Reject] = field(default_factory=dict)
     orders: dict[int, Load] = field(default_factory=dict)  # until it is confirmed gone
-    held: dict[int, int] = field(default_factory=dict)  # bytes, until they are confirmed free
+    places: dict[int, Place] = field(default_factory=dict)  # less what is lost of them
+    held: dict[int, int] = field(default_factory=dict)  # on each device, until confirmed free
     loading: list[int] = field(default_factory=list)
     pausing: list[int] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
@@ -116,17 +118,20 @@ class World:
     def lose(self, op: Op) -> None:
         device = op.choose([d.name for d in self.history.devices])
         self.down.add(device)
-        gone = {h for h, load in self.orders.items() if load.device == device}
+        gone = {handle for handle in self.orders if device in self.places[handle]}
         for handle in gone:
-            del self.orders[handle]
-            self.held.pop(handle, None)
-            for place in (self.loading, self.pausing, self.paused, self.evicting):
-                if handle in place:
-                    place.remove(handle)
+            self.places[handle] = tuple(name for name in self.places[handle] if name != device)
+            if not self.places[handle]:
+                del self.orders[handle]
+                self.held.pop(handle, None)
+            for motion in (self.loading, self.pausing, self.paused, self.evicting):
+                if handle in motion:
+                    motion.remove(handle)
         void = [r for r, grant in self.granted.items() if grant.handle in gone]
+        for request in void:
+            del self.granted[request]
         self._tell(self.policy.worker_lost, device)
         for request in void:  # their holders hear of it later
-            del self.granted[request]
             self._tell(self.policy.released, request)
 
     def restore(self, op: Op) -> None:
@@ -184,6 +189,7 @@ class World:
             case Load():
                 self._check_load(action)
                 self.orders[action.handle] = action
+                self.places[action.handle] = action.place
                 self.held[action.handle] = action.bytes
                 self.loading.append(action.handle)
                 self.last_handle = max(action.handle, self.last_handle)
@@ -234,18 +240,20 @@ class World:
 
     def _check_books(self) -> None:
         for device in self.history.devices:
-            here = [h for h, load in self.orders.items() if load.device == device.name]
+            here = [h for h in self.orders if device.name in self.places[h]]
             held = sum(self.held.get(handle, 0) for handle in here)
             assert held == self.policy.ledger.held(device.name), "the ledger is wrong (1)"
 
     def _check_load(self, load: Load) -> None:
-        budget = {d.name: d.memory_bytes for d in self.history.devices}[load.device]
-        here = [h for h in self.held if self.orders[h].device == load.device]
-        assert sum(self.held[h] for h in here) + load.bytes <= budget, "over-committed (1)"
-        assert load.device not in self.down
+        for device in self.history.devices:
+            if device.name in load.place:
+                held = sum(self.held[h] for h in self.held if device.name in self.places[h])
+                assert held + load.bytes <= device.memory_bytes, "over-committed (1)"
+        assert self.down.isdisjoint(load.place)
+        self._check_spread(load)
         if load.resumes:
             self.paused.remove(load.handle)
-            assert self.orders[load.handle].device == load.device
+            assert self.orders[load.handle].place == load.place
             assert load.handle in self._leased_handles()
         else:
             assert load.handle > self.last_handle, "a handle is used again (9)"
@@ -253,6 +261,16 @@ class World:
             present = {other.model for other in self.orders.values()}
             assert load.model not in present, "loaded twice (5)"
         self._check_groups(load.model)
+
+    def _check_spread(self, load: Load) -> None:
+        """A group is only for what fits on no device by itself, or is told to be on several."""
+        terms = self.history.terms[load.model]
+        weights = self.history.cards[load.model].footprints[0].weights_bytes
+        if len(load.place) > 1:
+            assert load.place in self.history.limits.tensor_parallel
+            assert terms.tensor_parallel == len(load.place) or weights > self._largest()
+        else:
+            assert terms.tensor_parallel in {None, 1}
 
     def _check_groups(self, newcomer: str) -> None:
         present = {self.orders[handle].model for handle in self.held} | {newcomer}
@@ -296,6 +314,8 @@ class World:
         for key in newcomers:
             model = self.policy.models[key]
             assert key in self.waiting.values() or model.resident, "for somebody who left"
+            places = (model.resident.place,) if model.resident else model.fit.places
+            assert any(self._will_hold(place, key) for place in places), "evicted in vain (6)"
         if len(self.history.devices) > 1 or not newcomers:
             return
         (device,) = self.history.devices
@@ -303,17 +323,42 @@ class World:
         needed = sum(self._needed(key, device.memory_bytes) for key in newcomers)
         assert needed <= self.policy.ledger.free(device.name) + coming, "evicted in vain (6)"
 
+    def _will_hold(self, place: Place, key: str) -> bool:
+        """Whether all of a place will have the room, once what leaves has left."""
+        devices = [device for device in self.history.devices if device.name in place]
+        needed = self._needed(key, min(device.memory_bytes for device in devices))
+        leaving = [r for r in self.policy.residents.values() if r.is_leaving]
+        return all(
+            needed
+            <= self.policy.ledger.free(device.name)
+            + sum(r.bytes for r in leaving if device.name in r.place)
+            for device in devices
+        )
+
     def _needed(self, key: str, budget: int) -> int:
         model = self.policy.models[key]
         needed = model.resident.needed if model.resident else model.planned_bytes
         return min(needed, budget)
 
     def _check_reject(self, reject: Reject) -> None:
-        largest = max(device.memory_bytes for device in self.history.devices)
-        is_too_large = self.history.cards[reject.model].footprints[0].weights_bytes > largest
+        is_too_large = not any(self._fits(reject.model, place) for place in self._places(reject))
         assert isinstance(reject.reason, CannotFit) == is_too_large, "refused at once (6)"
         if isinstance(reject.reason, OnlyPinnedLeft):
             assert any(model.terms.pinned for model in self.policy.models.values())
+
+    def _places(self, reject: Reject) -> list[Place]:
+        size = self.history.terms[reject.model].tensor_parallel
+        places = [(device.name,) for device in self.history.devices]
+        places += self.history.limits.tensor_parallel
+        return [place for place in places if size in {None, len(place)}]
+
+    def _fits(self, key: str, place: Place) -> bool:
+        weights = self.history.cards[key].footprints[0].weights_bytes
+        budgets = [d.memory_bytes for d in self.history.devices if d.name in place]
+        return weights <= len(place) * min(budgets)
+
+    def _largest(self) -> int:
+        return max(device.memory_bytes for device in self.history.devices)
 
     def _leased_handles(self) -> set[int]:
         return {grant.handle for grant in self.granted.values()}
