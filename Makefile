@@ -16,7 +16,7 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow sanitize arm lint types models bench bench-peer bench-cpu bench-check clean
+.PHONY: help run test test-slow chaos sanitize arm lint types models bench bench-peer bench-cpu bench-check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/.dev models ## install with test tools, run the tests
 
 test-slow: $(VENV)/.dev models ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chaos: $(VENV)/.dev ## two minutes of requests, unloads and killed processes, and what must hold
+	$(BIN)/python bench/chaos.py $(ARGS)
 
 sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefined behaviour sanitizers
 	$(INSTALL) -q cmake ninja

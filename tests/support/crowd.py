@@ -29,8 +29,15 @@ FAMILIES = (
 )
 """Small models of ten families, which take about the same memory each."""
 
+TEN = tuple(
+    Path(each).parent.name if each.endswith("/hf") else Path(each).stem for each in FAMILIES
+)
+"""Their names once they were collected in a folder."""
+
+PROMPT = "one two three"
+
 _LIMITS = httpx.Limits(max_connections=None)
-_SAMPLE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 
 
 @dataclass
@@ -71,7 +78,7 @@ async def follow(
     model: str,
     max_tokens: int,
     *,
-    prompt: str = "one two three",
+    prompt: str = PROMPT,
     begun: asyncio.Event | None = None,
     **settings: object,
 ) -> Reply:
@@ -121,10 +128,6 @@ def needs(paths: Iterable[Path], max_context: int = 32768) -> list[int]:
     """Bytes that each of the models takes as it is loaded first."""
     cards = [inspect(path, "auto") for path in paths]
     return [c.footprints[0].total(min(c.context_length, max_context)) for c in cards]
-
-
-def ids(gateway: Gateway) -> list[str]:
-    return [model["id"] for model in httpx.get(f"{gateway.url}/v1/models").json()["data"]]
 
 
 def until_quiet(gateway: Gateway, models: Sequence[str]) -> None:
