@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from engine.cache.blocks import BlockPool
 from engine.cache.prefix import PrefixIndex
@@ -90,6 +91,8 @@ class CacheManager:
 
         Never all of the tokens: the last must be computed, since its logits are wanted.
         """
+        if not self.num_blocks and not self._slots.num_slots:
+            return NO_PREFIX  # nothing is kept of anything
         names = self._names(table, token_ids)
         blocks = self._blocks_of(names)
         count = len(blocks) if self.num_blocks else len(names)
@@ -120,11 +123,28 @@ class CacheManager:
             if not self.can_reserve(len(token_ids), prefix):
                 return False
             self._begin(table, token_ids, prefix)
-        missing = self.blocks_for(len(token_ids)) - len(table.blocks)
-        if missing > self._pool.num_free:
+        if len(token_ids) > self.room_for(table):
             return False
-        table.blocks += [self._pool.take() for _ in range(missing)]
+        self.grow(table, len(token_ids))
         return True
+
+    def room_for(self, table: BlockTable) -> float:
+        """The most tokens that a table can hold with what is free."""
+        if not self.num_blocks:
+            return inf
+        return (len(table.blocks) + self._pool.num_free) * self.block_size
+
+    def grow(self, table: BlockTable, num_tokens: int) -> None:
+        """Takes what is missing for so many tokens; there must be room for them."""
+        missing = self.blocks_for(num_tokens) - len(table.blocks)
+        table.blocks += [self._pool.take() for _ in range(missing)]
+
+    def shrink(self, table: BlockTable, num_tokens: int) -> None:
+        """Gives back the blocks behind so many tokens, of which none may be shared yet."""
+        count = max(self.blocks_for(num_tokens), table.num_named)
+        for block in reversed(table.blocks[count:]):
+            self._pool.release(block, keep=False)
+        del table.blocks[count:]
 
     def max_chunk(self, table: BlockTable, num_computed: int, limit: int) -> int:
         """How many tokens to compute next: `limit`, or fewer to end where the state is kept."""

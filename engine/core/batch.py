@@ -1,6 +1,7 @@
 """From a plan to tensors."""
 
 from array import array
+from dataclasses import replace
 from itertools import accumulate, chain
 
 import torch
@@ -17,22 +18,23 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
     chunks = plan.chunks
     starts = [0, *accumulate(chunk.num_tokens for chunk in chunks)]
     rows = (
-        [token for chunk in chunks for token in _tokens(chunk)],
+        [token for chunk in chunks for token in chunk.token_ids],
         [place for chunk in chunks for place in range(chunk.start, chunk.end)],
-        [len(chunk.sequence.token_ids) for chunk in chunks for _ in range(chunk.num_tokens)],
+        [length for chunk in chunks for length in _lengths(chunk)],
         [
             start + position - chunk.start
             for start, chunk in zip(starts, chunks, strict=False)  # the last start is the total
             for position in logit_positions(chunk)
         ],
     )
+    runs = [run for chunk in chunks for run in _runs(chunk)]
     layout = (
-        starts,
-        [chunk.end for chunk in chunks],
-        _padded([_blocks(chunk, block_size) for chunk in chunks]),
+        [0, *accumulate(run.num_tokens for run in runs)],
+        [run.end for run in runs],
+        _padded([_blocks(run, block_size) for run in runs]),
         [slot for chunk in chunks for slot in _slots(chunk, block_size)],
-        [_slot(chunk.sequence.table.state_read) for chunk in chunks],
-        [_slot(chunk.sequence.table.state_write) for chunk in chunks],
+        [_slot(run.sequence.table.state_read) for run in runs],
+        [_slot(run.sequence.table.state_write) for run in runs],
     )
     token_ids, positions, lengths, logit_rows, *rest = _tensors([*rows, *layout], device)
     query_starts, context_lens, block_tables, slots, state_reads, state_writes = rest
@@ -44,7 +46,7 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
         BatchLayout(
             query_starts,
             context_lens,
-            block_tables.view(len(chunks), -1),
+            block_tables.view(len(runs), -1),
             slots,
             state_reads,
             state_writes,
@@ -62,12 +64,25 @@ def _tensors(lists: list[list[int]], device: torch.device) -> tuple[Tensor, ...]
 
 
 def logit_positions(chunk: Chunk) -> list[int]:
-    """Positions of a chunk whose logits are wanted: those scored, then the one that samples."""
-    return [*chunk.scored, *([chunk.end - 1] if chunk.samples else [])]
+    """Positions of a chunk whose logits are wanted: those scored, then those that sample."""
+    first = chunk.end - 1 - len(chunk.draft)
+    return [*chunk.scored, *(range(first, chunk.end) if chunk.samples else ())]
 
 
-def _tokens(chunk: Chunk) -> list[int]:
-    return chunk.sequence.token_ids[chunk.start : chunk.end]
+def _runs(chunk: Chunk) -> list[Chunk]:
+    """A chunk as kernels are to see it: with a draft, each row as a sequence of its own.
+
+    Every row is then what it would be as a decode, with equal sums, and sees the rows before it
+    all the same: they are in the cache before anything is read.
+    """
+    if not chunk.draft:
+        return [chunk]
+    return [replace(chunk, start=at, end=at + 1) for at in range(chunk.start, chunk.end)]
+
+
+def _lengths(chunk: Chunk) -> list[int]:
+    known = len(chunk.sequence.token_ids)
+    return [max(known, position + 1) for position in range(chunk.start, chunk.end)]
 
 
 def _blocks(chunk: Chunk, block_size: int) -> list[int]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 LONGEST_MATCH, SHORTEST_MATCH = 4, 2
 """Tokens that must recur. The longest are tried first: they mislead least."""
 
-START_TOKENS, LEAST_TOKENS = 4, 1
-"""How many to guess at first, and after nothing but wrong guesses."""
+START_TOKENS, LEAST_TOKENS = 3, 1
+"""How many to guess at first, and after nothing but wrong guesses. Rows cost least up to there."""
 
-PAUSE_STEPS = 8
-"""For so long a sequence whose guesses all fail is left alone."""
+PAUSE_STEPS, LONGEST_PAUSE_STEPS = 8, 64
+"""For so long a sequence whose guesses all fail is left alone: twice as long each time."""
 
 Gram = tuple[int, ...]
 
@@ -31,6 +31,7 @@ class Drafter:
     max_tokens: int
     _length: int = START_TOKENS
     _silent_steps: int = 0
+    _pause_steps: int = PAUSE_STEPS
     _num_indexed: int = 0
     _places: dict[Gram, int] = field(default_factory=dict)
 
@@ -46,13 +47,17 @@ class Drafter:
         for size in range(LONGEST_MATCH, SHORTEST_MATCH - 1, -1):
             place = self._places.get(tuple(token_ids[-size:]))
             if place is not None:
-                return tuple(token_ids[place : place + count])
+                # beyond the end it copies itself: what goes round in a circle is expected to go on
+                period = len(token_ids) - place
+                return tuple(token_ids[place + ahead % period] for ahead in range(count))
         return ()
 
     def judged(self, num_drafted: int, num_accepted: int) -> None:
         """Of the last draft so many tokens were right."""
         if not num_drafted:
             return
+        if num_accepted:
+            self._pause_steps = PAUSE_STEPS
         if num_accepted == num_drafted:
             self._length = min(2 * self._length, self.max_tokens)
         elif num_accepted:
@@ -60,7 +65,8 @@ class Drafter:
         elif self._length > LEAST_TOKENS:
             self._length = max(LEAST_TOKENS, self._length // 2)
         else:
-            self._silent_steps = PAUSE_STEPS
+            self._silent_steps = self._pause_steps
+            self._pause_steps = min(2 * self._pause_steps, LONGEST_PAUSE_STEPS)
 
     def _index(self, token_ids: Many[int]) -> None:
         """Where each run of tokens was last followed by another: the newest place counts."""

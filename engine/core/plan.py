@@ -1,6 +1,6 @@
 """What one step of a model computes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.core.sequence import Sequence
 
@@ -17,11 +17,26 @@ class PromptCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftCount:
+    """Tokens that were guessed, and how many of them were right."""
+
+    num_drafted: int = 0
+    num_accepted: int = 0
+
+    def __add__(self, other: "DraftCount") -> "DraftCount":
+        return DraftCount(
+            self.num_drafted + other.num_drafted, self.num_accepted + other.num_accepted
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A sequence's tokens `start` to `end`.
+    """A sequence's tokens `start` to `end`, the last of them a draft if there is one.
 
     scored: positions whose logits score the prompt token behind them.
-    samples: the last position's logits choose the next token.
+    samples: the last position's logits choose the next token; and so do those before each token of
+    the draft.
+    draft: guesses at what follows the sequence's own tokens.
     """
 
     sequence: Sequence
@@ -29,10 +44,19 @@ class Chunk:
     end: int
     scored: range
     samples: bool
+    draft: tuple[int, ...] = ()
 
     @property
     def num_tokens(self) -> int:
         return self.end - self.start
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [*self.sequence.token_ids[self.start : self.end], *self.draft]
+
+    def with_draft(self, draft: tuple[int, ...]) -> "Chunk":
+        """A decode that goes on as if these tokens came next."""
+        return replace(self, end=self.end + len(draft), draft=draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +68,7 @@ class BatchPlan:
 
     @property
     def num_prefill_tokens(self) -> int:
-        return sum(chunk.num_tokens for chunk in self.chunks if chunk.num_tokens > 1)
+        return sum(c.num_tokens for c in self.chunks if c.num_tokens > 1 and not c.draft)
 
 
 def chunk_of(sequence: Sequence, max_tokens: int) -> Chunk:

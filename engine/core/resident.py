@@ -12,6 +12,7 @@ from engine.core.runner import LanguageModel, Result, Runner
 from engine.core.scheduler import Scheduler
 from engine.core.sequence import Sequence
 from engine.core.sequences import Sequences
+from engine.core.vectors import VectorRunner
 from engine.wire import Output
 
 BLOCK_SIZE = 16
@@ -23,17 +24,23 @@ class Resident:
     """Sequences of one model, advanced a step at a time.
 
     sequences: those that it had before it was paused. They are computed anew unless the caches are
-    the ones that they had.
+    the ones that they had. speculate: tokens that new ones guess ahead at most.
     """
 
     def __init__(
-        self, model: LanguageModel, caches: Caches, sequences: Sequences | None = None
+        self,
+        model: LanguageModel,
+        caches: Caches,
+        sequences: Sequences | None = None,
+        *,
+        speculate: int = 0,
     ) -> None:
         self.caches = caches
-        self.sequences = sequences or Sequences(model, caches.manager)
+        self.sequences = sequences or Sequences(model, caches.manager, speculate)
         if self.scheduler.cache is not caches.manager:
             self.scheduler.begin_anew(caches.manager)
-        self._runner = Runner(model, caches.views, caches.manager.block_size)
+        runner = Runner if model.traits.generates else VectorRunner
+        self._runner = runner(model, caches.views, caches.manager.block_size)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -69,9 +76,9 @@ class Resident:
         for sequence, result in results.items():
             if result.failure:
                 self.scheduler.remove(sequence)
-        choices = {s: result.choice.token_id for s, result in results.items() if result.choice}
-        self.scheduler.complete(plan, choices)
-        return [(sequence, _output(sequence, result)) for sequence, result in results.items()]
+        drawn = {s: [c.token_id for c in result.choices] for s, result in results.items()}
+        taken = self.scheduler.complete(plan, drawn)
+        return [(s, _output(s, result, taken.get(s, 0))) for s, result in results.items()]
 
     def _fail(self, plan: BatchPlan, failure: Failure) -> list[tuple[Sequence, Output]]:
         for chunk in plan.chunks:
@@ -92,14 +99,15 @@ def _says_something(output: Output) -> bool:
     )
 
 
-def _output(sequence: Sequence, result: Result) -> Output:
-    choice = result.choice
+def _output(sequence: Sequence, result: Result, num_taken: int) -> Output:
+    choices = result.choices[:num_taken]
     return Output(
         sequence=sequence.number,
-        token_ids=[choice.token_id] if choice else [],
-        logprobs=[choice.logprob] if choice and choice.logprob else [],
+        token_ids=[choice.token_id for choice in choices],
+        logprobs=[choice.logprob for choice in choices if choice.logprob],
         prompt_logprobs=result.scores,
         finish_reason=sequence.finish_reason,
         cached_tokens=sequence.num_cached or 0,
         failure=result.failure,
+        vector=result.vector,
     )

@@ -13,8 +13,11 @@ from engine.core.batch import forward_batch, logit_positions
 from engine.core.plan import BatchPlan, Chunk
 from engine.core.sequence import Sequence
 from engine.kernels.batch import ForwardBatch
+from engine.nn.model import Traits
 from engine.sampling.draw import Choice, Draw
 from engine.sampling.logprobs import score
+from engine.sampling.masks import Mask, Masks
+from engine.sampling.masks import begin as begin_masks
 from engine.sampling.sampler import UNSOUND, is_sound, sample
 from engine.wire import Logprob
 
@@ -29,20 +32,25 @@ class LanguageModel(Protocol):
     def length_switch(self) -> int | None:
         """Sequences longer than this are computed in another way, from their first token on."""
 
+    @property
+    def traits(self) -> Traits: ...
+
     def forward(self, batch: ForwardBatch, caches: Many[CacheView]) -> Tensor:
-        """Logits (R, vocab_size) float32 of the batch's `logit_rows`."""
+        """Logits (R, vocab_size) float32 of the batch's `logit_rows`, or vectors."""
 
 
 @dataclass(slots=True)
 class Result:
     """What a step found out about one sequence: scores of prompt tokens, and what comes next.
 
-    choice is None while there is prompt left to read, and where there is a failure.
+    choices: none while there is prompt left to read, and where there is a failure; several where a
+    draft was right. vector: its float32 values, of what was embedded or scored.
     """
 
     scores: list[Logprob] = field(default_factory=list)
-    choice: Choice | None = None
+    choices: list[Choice] = field(default_factory=list)
     failure: Failure | None = None
+    vector: bytes = b""
 
 
 class Runner:
@@ -58,15 +66,20 @@ class Runner:
     @torch.inference_mode()
     def run(self, plan: BatchPlan) -> dict[Sequence, Result]:
         """Computes a plan of at least one chunk; blocks until it is done."""
-        batch = forward_batch(plan, self._block_size, self._device)
-        logits = self.model.forward(batch, self._caches)
-        samplers = [chunk.sequence for chunk in plan.chunks if chunk.samples]
+        samplers = [chunk for chunk in plan.chunks if chunk.samples]
+        constraints = [c.sequence.constraint for c in samplers if c.sequence.constraint]
+        masks = begin_masks(constraints, self.model.vocab_size) if constraints else None
+        try:
+            batch = forward_batch(plan, self._block_size, self._device)
+            logits = self.model.forward(batch, self._caches)
+        finally:  # whoever is told of an error may count on it that nobody uses the constraints
+            allowed = masks.result() if masks else {}
         if any(chunk.sequence.wants_scores for chunk in plan.chunks):
             results, last = _scored_apart(plan, logits)
         else:  # all rows there are; a copy of them would take as long as the draw
             results, last = {chunk.sequence: Result() for chunk in plan.chunks}, logits
         if samplers:
-            _sample_into(results, samplers, last)
+            _sample_into(results, samplers, last, allowed)
         return results
 
 
@@ -77,8 +90,8 @@ def _scored_apart(plan: BatchPlan, logits: Tensor) -> tuple[dict[Sequence, Resul
         chunk.sequence: _scored(chunk, part[: len(chunk.scored)])
         for chunk, part in zip(plan.chunks, parts, strict=True)
     }
-    last = [part[-1:] for chunk, part in zip(plan.chunks, parts, strict=True) if chunk.samples]
-    return results, torch.cat(last) if last else logits[:0]
+    last = [part[len(chunk.scored) :] for chunk, part in zip(plan.chunks, parts, strict=True)]
+    return results, torch.cat(last)
 
 
 def _scored(chunk: Chunk, logits: Tensor) -> Result:
@@ -95,20 +108,51 @@ def _scored(chunk: Chunk, logits: Tensor) -> Result:
     return Result(scores)
 
 
-def _sample_into(results: dict[Sequence, Result], samplers: list[Sequence], last: Tensor) -> None:
-    """Draws a token for each row of `last` (S, vocab), one row per sampling sequence."""
-    for sequence, drawn in zip(samplers, sample(last, [_draw(s) for s in samplers]), strict=True):
-        if isinstance(drawn, Failure):
-            results[sequence].failure = drawn
-        else:
-            results[sequence].choice = drawn
+def _sample_into(
+    results: dict[Sequence, Result], chunks: list[Chunk], last: Tensor, masks: Masks
+) -> None:
+    """Draws from each row of `last` (S, vocab), as many for a sampling chunk as its draft and one."""
+    draws = [
+        _draw(chunk, guessed, masks) for chunk in chunks for guessed in range(len(chunk.draft) + 1)
+    ]
+    drawn = iter(sample(last, draws))
+    for chunk in chunks:
+        if isinstance(failure := _mask(chunk.sequence, masks), Failure):
+            results[chunk.sequence].failure = failure
+            next(drawn)
+            continue
+        _accept(results[chunk.sequence], chunk.draft, [next(drawn) for _ in (*chunk.draft, None)])
 
 
-def _draw(sequence: Sequence) -> Draw:
+def _accept(result: Result, draft: Many[int], drawn: list[Choice | Failure]) -> None:
+    """Takes what was drawn for as long as it is what was guessed, and the first that is not.
+
+    A draw depends on the logits, the seed and the tokens before it, so these are the tokens that
+    would have been drawn one by one.
+    """
+    for guess, choice in zip((*draft, None), drawn, strict=True):
+        if isinstance(choice, Failure):
+            if not result.choices:  # else it is of the next step, which fails by itself
+                result.failure = choice
+            return
+        result.choices.append(choice)
+        if choice.token_id != guess:
+            return
+
+
+def _mask(sequence: Sequence, masks: Masks) -> Mask | None:
+    return masks[sequence.constraint] if sequence.constraint else None
+
+
+def _draw(chunk: Chunk, num_guessed: int, masks: Masks) -> Draw:
+    """For the token behind so many of the draft's."""
+    sequence, draft = chunk.sequence, chunk.draft[:num_guessed]
+    mask = _mask(sequence, masks)
     return Draw(
         sampling=sequence.sampling,
         seed=sequence.seed,
-        token_ids=sequence.token_ids,
+        token_ids=[*sequence.token_ids, *draft] if draft else sequence.token_ids,
         num_prompt=sequence.num_prompt,
-        barred_ids=sequence.barred_ids,
+        barred_ids=sequence.barred_ids(num_guessed),
+        mask=None if isinstance(mask, Failure) else mask,
     )

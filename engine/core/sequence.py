@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 
 from engine.api import FinishReason, Sampling
 from engine.cache.table import BlockTable
+from engine.core.drafts import Drafter
+from engine.sampling.grammar import Constraint
+
+MAX_LENGTH = 2**31
+"""No sequence is as long."""
 
 
 @dataclass(slots=True, eq=False)
@@ -15,7 +20,9 @@ class Sequence:
     num_computed: tokens that the cache holds the outcome of; fewer again after a preemption.
     num_scored: prompt tokens whose log-probability has been given out, if they are wanted.
     num_cached: prompt tokens that were in the cache when it first ran. never_ids: tokens that it must
-    not make.
+    not make. first_length: tokens of the first text of a pair, or of all. drafter: guesses what comes
+    next, once somebody has asked for that. constraint: the grammar that it follows, as far as it has
+    come.
     """
 
     token_ids: list[int]
@@ -32,6 +39,9 @@ class Sequence:
     num_scored: int = 0
     num_cached: int | None = None
     table: BlockTable = field(default_factory=BlockTable)
+    first_length: int = MAX_LENGTH
+    drafter: Drafter | None = None
+    constraint: Constraint | None = None
     finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
@@ -50,17 +60,18 @@ class Sequence:
     def wants_scores(self) -> bool:
         return self.sampling.prompt_logprobs and self.num_scored < self.num_prompt
 
-    @property
-    def barred_ids(self) -> frozenset[int]:
-        """Tokens that may not be drawn next."""
-        if self.num_output < self.min_tokens:
+    def barred_ids(self, num_guessed: int = 0) -> frozenset[int]:
+        """Tokens that may not be drawn next, or once so many more were."""
+        if self.num_output + num_guessed < self.min_tokens:
             return self.stop_ids | self.never_ids
         return self.never_ids
 
     def append(self, token_id: int) -> None:
         """Adds a generated token, which may be the last."""
         self.token_ids.append(token_id)
-        if token_id in self.stop_ids:
+        if token_id in self.stop_ids or (self.constraint and token_id in self.constraint.end_ids):
             self.finish_reason = "stop"
         elif self.num_output >= self.max_tokens:
             self.finish_reason = "length"
+        elif self.constraint:
+            self.constraint.consume(token_id)

@@ -4,21 +4,29 @@ from engine.cache.manager import CacheManager
 from engine.core.pacing import Pacing
 from engine.core.runner import LanguageModel
 from engine.core.scheduler import MAX_SEQUENCES, Scheduler
+from engine.core.whole import WholeScheduler
 from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
 
 
 class Sequences:
     """Who is next, and how fast prompts are read. It outlives the weights while they are paused."""
 
-    def __init__(self, model: LanguageModel, cache: CacheManager) -> None:
-        self.vocab_size = model.vocab_size
-        self.scheduler = Scheduler(
-            cache,
-            max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
-            length_switch=model.length_switch,
-        )
+    def __init__(self, model: LanguageModel, cache: CacheManager, speculate: int = 0) -> None:
+        self.vocab_size, self.traits = model.vocab_size, model.traits
+        self.scheduler = _scheduler(model, cache, speculate)
         self.pacing = Pacing(cache.block_size, MAX_STEP_ROWS)
 
     @property
     def is_idle(self) -> bool:
         return self.scheduler.is_idle
+
+
+def _scheduler(model: LanguageModel, cache: CacheManager, speculate: int) -> Scheduler:
+    if model.traits.max_whole_tokens is not None:
+        return WholeScheduler(cache)
+    return Scheduler(
+        cache,
+        max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
+        length_switch=model.length_switch,
+        max_draft_tokens=speculate if model.traits.generates else 0,
+    )

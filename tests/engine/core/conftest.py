@@ -12,6 +12,7 @@ from engine.cache.manager import CacheManager
 from engine.cache.paged_kv import PagedKV
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.kernels.batch import ForwardBatch
+from engine.nn.model import Traits
 
 LLAMA = Path(__file__).parents[2] / "fixtures/llama-plain"
 
@@ -25,6 +26,7 @@ class Counting:
     def __init__(self, vocab_size: int = 32) -> None:
         self.vocab_size = vocab_size
         self.length_switch: int | None = None
+        self.traits = Traits()
         self.poison: int | None = None
         self.trap: dict[int, Exception] = {}
         self.batches: list[ForwardBatch] = []

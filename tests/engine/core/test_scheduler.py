@@ -9,7 +9,7 @@ import pytest
 from engine.api import EngineError, Sampling
 from engine.cache.manager import NO_PREFIX, CacheManager
 from engine.cache.table import BlockTable
-from engine.core.plan import BatchPlan
+from engine.core.plan import BatchPlan, Chunk
 from engine.core.scheduler import Scheduler
 from engine.core.sequence import Sequence
 from tests.engine.core.contents import Contents
@@ -33,7 +33,7 @@ def unlike(num_prompt: int, first: int, max_tokens: int = 4) -> Sequence:
 def step(scheduler: Scheduler, budget: int = 64, token_id: int = 7) -> BatchPlan:
     """Plans and completes a step in which every drawn token is `token_id`."""
     plan = scheduler.schedule(budget)
-    scheduler.complete(plan, {c.sequence: token_id for c in plan.chunks if c.samples})
+    scheduler.complete(plan, {c.sequence: [token_id] for c in plan.chunks if c.samples})
     scheduler.check()
     return plan
 
@@ -208,7 +208,7 @@ def test_one_removed_while_its_step_ran_is_passed_over():
     scheduler.add(sequence)
     plan = scheduler.schedule(64)
     scheduler.remove(sequence)
-    scheduler.complete(plan, {sequence: 7})
+    scheduler.complete(plan, {sequence: [7]})
     scheduler.check()
 
     assert sequence.num_output == 0
@@ -231,6 +231,13 @@ def test_a_lost_cache_is_computed_anew_in_order():
 
 
 KINDS = ("tokens", "states", "both")
+
+
+def drawn(rng: random.Random, chunk: Chunk) -> list[int]:
+    """A draft is right, half right or wrong, and then something comes that was not guessed."""
+    num_right = rng.randint(0, len(chunk.draft))
+    wrong = [1 - token_id for token_id in chunk.draft[num_right : num_right + 1]]
+    return [*chunk.draft[:num_right], *(wrong or [rng.randrange(2)])]
 
 
 def pause_now_and_then(rng: random.Random, scheduler: Scheduler, contents: Contents) -> None:
@@ -257,6 +264,7 @@ def test_random_walk_finishes_everything(seed, kind):
         CacheManager(num_blocks, 4, num_slots),
         max_sequences=rng.randint(1, 6),
         length_switch=rng.choice([None, room]),
+        max_draft_tokens=rng.choice([0, 3, 8]),
     )
     contents = Contents(4, keeps_tokens=num_blocks > 0, keeps_states=num_slots > 0)
     expected: dict[Sequence, int] = {}
@@ -284,9 +292,7 @@ def test_random_walk_finishes_everything(seed, kind):
                 del expected[chunk.sequence]
         else:
             contents.compute(plan)
-            scheduler.complete(
-                plan, {c.sequence: rng.randrange(2) for c in plan.chunks if c.samples}
-            )
+            scheduler.complete(plan, {c.sequence: drawn(rng, c) for c in plan.chunks if c.samples})
         pause_now_and_then(rng, scheduler, contents)
         scheduler.check()
         assert not plan.starved

@@ -26,7 +26,7 @@ class Steps:
     def step(self, budget: int = 64) -> BatchPlan:
         plan = self.scheduler.schedule(budget)
         self.contents.compute(plan)
-        self.scheduler.complete(plan, {c.sequence: 7 for c in plan.chunks if c.samples})
+        self.scheduler.complete(plan, {c.sequence: [7] for c in plan.chunks if c.samples})
         self.scheduler.check()
         return plan
 
@@ -147,7 +147,7 @@ def test_one_removed_while_its_step_ran_keeps_nothing():
     sequence = steps.add([*range(8)])
     plan = steps.scheduler.schedule(64)
     steps.scheduler.remove(sequence)
-    steps.scheduler.complete(plan, {sequence: 7})
+    steps.scheduler.complete(plan, {sequence: [7]})
     steps.scheduler.check()
 
     cache = steps.scheduler.cache

@@ -25,7 +25,7 @@ def test_a_stop_token_at_the_limit_is_a_stop():
 def test_stop_ids_are_barred_until_min_tokens():
     """min_tokens counts output tokens; from there on the model may end."""
     sequence = Sequence([1], max_tokens=9, min_tokens=1, stop_ids=frozenset({9}))
-    assert sequence.barred_ids == {9}
+    assert sequence.barred_ids() == {9}
     sequence.append(4)
 
-    assert not sequence.barred_ids
+    assert not sequence.barred_ids()
