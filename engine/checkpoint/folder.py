@@ -1,4 +1,5 @@
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from engine.checkpoint.source_file import SourceFile
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 MAX_ENTRIES = 4096
+
+_CONFIG = "config.json"
+_MODULE = re.compile(r"[0-9]{1,2}_[A-Za-z]{1,64}")
 
 
 class ModelFolder:
@@ -39,6 +43,12 @@ class ModelFolder:
         if name in {"", ".", ".."} or any(char in name for char in "/\\\0"):
             raise self.error(f"{name!r} is not the plain name of a file")
         return SourceFile(self.path / name)
+
+    def module_configs(self) -> dict[str, SourceFile]:
+        """`1_Pooling/config.json` and its like, by these names: sentence-transformers' modules."""
+        paths = ((f"{name}/{_CONFIG}", self.path / name / _CONFIG) for name in self.names)
+        found = {name: path for name, path in paths if _MODULE.fullmatch(path.parent.name)}
+        return {name: SourceFile(path) for name, path in found.items() if path.is_file()}
 
     def why_no_model(self) -> str:
         """What to tell somebody who took this for a folder with safetensors."""

@@ -30,7 +30,8 @@ class SafetensorsCheckpoint(Checkpoint):
         self._folder = folder = ModelFolder(path)
         headers, stored = _read_tensors(folder)
         files = [header.file for header in headers]
-        self._texts = _texts(folder)
+        self._modules = folder.module_configs()
+        self._texts = [*_texts(folder), *self._modules.values()]
         super().__init__(path, files, stored, _digest(self._texts, headers))
         self.config = read_json_object(folder.file(_CONFIG), MAX_JSON_BYTES)
         self.generation_config: dict[str, Any] = {}
@@ -46,11 +47,13 @@ class SafetensorsCheckpoint(Checkpoint):
     def read_text(self, name: str, limit: int) -> str | None:
         """A text file of the folder; None where there was none of that name when it was opened.
 
-        Raises `CheckpointError` for one of more than `limit` bytes or that is not UTF-8.
+        name: plain, or `<number>_<module>/config.json`. Raises `CheckpointError` for one of more than `limit` bytes or that is not UTF-8.
         """
-        if not self._folder.has(name):
-            return None
-        file = self._folder.file(name)
+        file = self._modules.get(name)
+        if file is None:
+            if not self._folder.has(name):
+                return None
+            file = self._folder.file(name)
         if file.size > limit:
             raise file.error(f"is {file.size} bytes long, limit {limit}")
         try:

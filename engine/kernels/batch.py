@@ -35,7 +35,7 @@ class ForwardBatch:
 
     token_ids, positions: (T,) int64. lengths: (T,) int64, tokens of each row's sequence as far as
     they are known: a prompt's still to come count. logit_rows: (R,) int64, the rows whose logits
-    are wanted.
+    are wanted. segments: (T,) int64, for encoders: 1 for the rows of a pair's second text, else 0.
     """
 
     token_ids: Tensor
@@ -43,3 +43,4 @@ class ForwardBatch:
     lengths: Tensor
     logit_rows: Tensor
     layout: BatchLayout
+    segments: Tensor | None = None

@@ -16,6 +16,7 @@ from engine.models.names import Transform, is_unused
 from engine.models.sources import Source
 from engine.nn.decoder import CausalLM
 from engine.nn.linear import TiedHead
+from engine.nn.model import Model
 from engine.nn.module import Matrix, Parameter, Slot, Table, parameters
 from engine.quant.grouped import GroupedTensor
 
@@ -55,9 +56,7 @@ class Binding:
         return 0 if isinstance(self.parameter.slot, Table) else _num_values(self.parameter.slot)
 
 
-def bind(
-    checkpoint: Checkpoint, family: Family, config: BaseConfig, model: CausalLM
-) -> list[Binding]:
+def bind(checkpoint: Checkpoint, family: Family, config: BaseConfig, model: Model) -> list[Binding]:
     """A binding for every parameter, in the order of computation.
 
     Raises `CheckpointError` for tensors that are missing, of another shape or in a format that we
@@ -106,7 +105,7 @@ def _adds_nothing(checkpoint: Checkpoint, name: str, stored: Mapping[str, Tensor
 
 
 def _deliberately_unused(
-    checkpoint: Checkpoint, family: Family, config: BaseConfig, model: CausalLM
+    checkpoint: Checkpoint, family: Family, config: BaseConfig, model: Model
 ) -> list[str]:
     """Beside what no file needs: patterns of names."""
     # Layers that predict more than the next token.
@@ -114,8 +113,9 @@ def _deliberately_unused(
     layers = range(end, end + config.num_nextn_predict_layers)
     prefix = "blk" if checkpoint.format == "gguf" else "model.layers"
     further = [f"{prefix}.{layer}.*" for layer in layers]
-    # Beside tied weights some files hold the head once more.
-    head = ["lm_head.*", "output.weight"] if isinstance(model.lm_head, TiedHead) else []
+    # Beside tied weights some files hold the head once more, and what embeds has no use for it.
+    is_tied = isinstance(model, CausalLM) and isinstance(model.lm_head, TiedHead)
+    head = ["lm_head.*", "output.weight"] if is_tied or not model.traits.generates else []
     return [*family.unused, *further, *head]
 
 

@@ -8,14 +8,14 @@ from engine.models.config_reader import read_config
 from engine.models.family import Family
 from engine.models.meta import BaseConfig
 from engine.models.registry import family_of
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     family: Family
     config: BaseConfig
-    model: CausalLM
+    model: Model
     bindings: list[Binding]
 
 
@@ -24,7 +24,7 @@ def blueprint(checkpoint: Checkpoint) -> Blueprint:
     family = family_of(checkpoint)
     config = read_config(checkpoint, family.config)
     try:
-        model = family.build(config)
+        model = family.model(config)
     except ValueError as error:  # settings that are right one by one, and not together
         raise CheckpointError(f"{checkpoint.path.name}: config: {error}") from error
     return Blueprint(family, config, model, bind(checkpoint, family, config, model))

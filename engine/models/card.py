@@ -17,7 +17,7 @@ from engine.models.blueprint import Blueprint, blueprint
 from engine.models.file_types import quantization
 from engine.models.meta import BaseConfig, Config
 from engine.models.tiling import tiled_weights_bytes
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.nn.module import Matrix
 from engine.nn.recording import record
 
@@ -64,7 +64,9 @@ def describe(
         file_bytes=checkpoint.file_bytes,
         context_length=plan.config.max_position_embeddings,
         vocab_size=plan.config.vocab_size,
-        tasks=("completion",),
+        tasks=(plan.model.traits.task,),
+        embedding_size=plan.model.result_size if plan.model.traits.task == "embedding" else 0,
+        is_matryoshka=plan.config.is_matryoshka or bool(plan.config.matryoshka_dimensions),
         footprints=_footprints(
             plan, dtype, runs_natively(dtype) if native is None else native, kv_dtype
         ),
@@ -106,15 +108,20 @@ def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype, kv_dtype: KVDTyp
     )
 
 
-def tape_of(model: CausalLM, dtype: torch.dtype) -> Tape:
+def tape_of(model: Model, dtype: torch.dtype) -> Tape:
     """The forward of a model that is built and not loaded; its parameters are overwritten."""
     return record(model, NUM_TOKENS, dtype, NUM_LOGITS)
 
 
 def _program_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
     """Of a program: its values, exactly, and what operations use while they run, at most."""
-    values = program_bytes(tape_of(plan.model, dtype), MAX_STEP_ROWS, MAX_LOGIT_ROWS)
+    values = program_bytes(tape_of(plan.model, dtype), step_rows(plan.model), MAX_LOGIT_ROWS)
     return values + operation_bytes(plan)
+
+
+def step_rows(model: Model) -> int:
+    """Rows that a forward may get: at least a whole text, of a model that reads it at once."""
+    return max(MAX_STEP_ROWS, model.traits.max_whole_tokens or 0)
 
 
 def operation_bytes(plan: Blueprint) -> int:
@@ -125,7 +132,7 @@ def operation_bytes(plan: Blueprint) -> int:
     matrices = _matrices(plan)
     widest = max((each.in_features for each in matrices), default=plan.config.hidden_size)
     top_k = max(getattr(plan.config, "num_experts_per_tok", 0) or 0, 1)
-    activations = MAX_STEP_ROWS * top_k * widest * 2 * _F32
+    activations = step_rows(plan.model) * top_k * widest * 2 * _F32
     drawn = plan.config.vocab_size * _F32 * MAX_THREADS
     return activations + drawn + OPERATION_BYTES
 
@@ -137,8 +144,8 @@ def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
     matrices = _matrices(plan)
     widest = max((each.out_features for each in matrices), default=0)
     per_row = 4 * c.hidden_size + 3 * widest + _attended_values(c) + _routed_values(c, matrices)
-    activations = MAX_STEP_ROWS * per_row * wide
-    logits = MAX_LOGIT_ROWS * c.vocab_size * (wide + _F32)
+    activations = step_rows(plan.model) * per_row * wide
+    logits = MAX_LOGIT_ROWS * plan.model.result_size * (wide + _F32)
     unpacked = 0
     if form == "packed":
         rows = max(c.vocab_size, widest) * c.hidden_size
@@ -154,8 +161,8 @@ def _attention_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
     if not isinstance(c, Config):
         return 0
     gathered = min(c.max_position_embeddings, GATHER_TOKENS)
-    values_per_token = max(spec.bytes_per_token(1) for spec in plan.model.cache_specs)
-    scores = min(SCORES_BYTES, MAX_STEP_ROWS * c.num_attention_heads * gathered * _F32)
+    values_per_token = max((spec.bytes_per_token(1) for spec in plan.model.cache_specs), default=0)
+    scores = min(SCORES_BYTES, step_rows(plan.model) * c.num_attention_heads * gathered * _F32)
     return gathered * values_per_token * (dtype.itemsize + 2 * _F32) + 3 * scores
 
 
@@ -165,7 +172,7 @@ def _scan_bytes(specs: Sequence[CacheSpec]) -> int:
     Chunked scans take less: they have fewer rows at a time than there are such sequences, and at
     most a state for each.
     """
-    return SCAN_COPIES * MAX_STATES * max(spec.bytes_per_sequence for spec in specs)
+    return SCAN_COPIES * MAX_STATES * max((spec.bytes_per_sequence for spec in specs), default=0)
 
 
 def _attended_values(c: BaseConfig) -> int:

@@ -18,6 +18,7 @@ from engine.models.config_keys import (
     is_neutral,
 )
 from engine.models.meta import BaseConfig, GGUFKey, GGUFLayers, GGUFTensor
+from engine.models.pooling import GGUF_POOLINGS, hf_pooling
 from engine.models.rope_keys import gguf_rope, hf_rope
 
 C = TypeVar("C", bound=BaseConfig)
@@ -72,7 +73,8 @@ def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[BaseConfig]) -> dic
     _log_unread(checkpoint, raw.keys() - fields - NEUTRAL_HF.keys() - HARMLESS_HF)
     # A null is said, not left out: Gemma 2 without soft caps has them so.
     assumed = {key: value for key, value in kind.hf_defaults.items() if key not in nulls}
-    values = assumed | {key: raw[key] for key in raw.keys() & fields}
+    own = fields - {"pooling", "normalizes"}  # which are no keys of config.json
+    values = assumed | {key: raw[key] for key in raw.keys() & own} | hf_pooling(checkpoint)
     values["rope_parameters"] = hf_rope(assumed | raw, kind.rope_thetas)
     return values
 
@@ -101,9 +103,13 @@ def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[BaseConfig]) -> dict[str
             values[field] = sorted(int(match[1]) for match in found_names if match)
         elif tag.key in raw:
             values[field] = raw[tag.key]
+    if "pooling" in values:
+        values["pooling"] = GGUF_POOLINGS.get(values["pooling"], values["pooling"])
     _leave_out_predictors(values)
     if "token_embd.weight" in checkpoint.tensors:
         values.setdefault("vocab_size", checkpoint.tensors["token_embd.weight"].shape[0])
+    if "token_types.weight" in checkpoint.tensors:
+        values["type_vocab_size"] = checkpoint.tensors["token_types.weight"].shape[0]
     values["rope_parameters"] = gguf_rope(raw, kind.rope_thetas)
     if "attention.value_length" not in read:
         _refuse_uneven_heads(checkpoint, raw)

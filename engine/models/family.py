@@ -5,6 +5,8 @@ from typing import Any
 from engine.models.meta import BaseConfig
 from engine.models.names import Fused, Names
 from engine.nn.decoder import CausalLM
+from engine.nn.embedder import Embedder
+from engine.nn.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,20 @@ class Family:
     model_types: tuple[str, ...]
     gguf_architectures: tuple[str, ...]
     config: type[BaseConfig]
-    build: Callable[[Any], CausalLM]
+    build: Callable[[Any], Model]
     names: Names
     unused: tuple[str, ...] = ()
     fused: tuple[Fused, ...] = ()
     transposed: tuple[str, ...] = ()
+
+    def model(self, config: BaseConfig) -> Model:
+        """Without its weights; a decoder without its head where its file says that it embeds.
+
+        Raises ValueError for settings that are right one by one, and not together.
+        """
+        model = self.build(config)
+        if config.pooling is None or not isinstance(model, CausalLM):
+            return model
+        if config.pooling != "last":
+            raise ValueError(f"{config.pooling} pooling of a decoder is not supported")
+        return Embedder(model, is_unit=config.normalizes)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from engine.models.pooling import Pooling
 from engine.nn.rope_scaling import RopeParameters, rotary_dim_of
 
 
@@ -65,7 +66,8 @@ class BaseConfig(Struct, frozen=True, kw_only=True):
     """What every decoder declares. Bad values raise ValueError when it is made.
 
     num_nextn_predict_layers: layers after the last that predict tokens further on. Files may hold
-    them, we do without.
+    them, we do without. pooling: how the file says a text's vector is made; None where it generates.
+    normalizes: vectors have length 1.
     """
 
     vocab_size: Annotated[int, Meta(ge=1, le=2**24), gguf("vocab_size")]
@@ -76,6 +78,10 @@ class BaseConfig(Struct, frozen=True, kw_only=True):
     rms_norm_eps: Annotated[Eps, gguf("attention.layer_norm_rms_epsilon")]
     rope_parameters: dict[str, RopeParameters] = {}
     tie_word_embeddings: Annotated[bool, gguf_lacks("output.weight")] = False
+    pooling: Annotated[Pooling | None, gguf("pooling_type")] = None
+    normalizes: bool = True
+    is_matryoshka: bool = False
+    matryoshka_dimensions: tuple[int, ...] = ()
 
     rope_thetas: ClassVar[Mapping[str, float | None]] = {}
     """The layer types that have a rope, and its base where a file names none.

@@ -74,6 +74,12 @@ _WRAPPERS = (
     ("model.lm_head.", "lm_head."),
     ("backbone.embedding.", "model.embeddings."),
     ("backbone.", "model."),
+    ("bert.", ""),
+    ("roberta.", ""),
+    # Decoders that were saved without their head have no word for what is left.
+    ("embed_tokens.", "model.embed_tokens."),
+    ("layers.", "model.layers."),
+    ("norm.", "model.norm."),
 )
 
 _UNUSED = (

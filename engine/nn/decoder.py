@@ -10,7 +10,8 @@ from engine.kernels.batch import ForwardBatch
 from engine.nn.config import BaseConfig
 from engine.nn.layer import Layer, MakeNorm, rms_norm
 from engine.nn.linear import Embedding, Head, TiedHead
-from engine.nn.module import Module, parameters
+from engine.nn.model import Model
+from engine.nn.module import Module
 from engine.nn.step import Step
 
 
@@ -40,6 +41,7 @@ class Decoder(Module):
         cache_owners: Sequence[int] | None,
     ) -> None:
         super().__init__()
+        self.hidden_size = c.hidden_size
         self.embed_tokens = Embedding(c.vocab_size, c.hidden_size)
         self.stream = stream
         self.layers = [layer(index) for index in range(c.num_hidden_layers)]
@@ -68,7 +70,7 @@ class Decoder(Module):
         return self.norm(self.stream.leave(x) if self.stream is not None else x)
 
 
-class CausalLM(Module):
+class CausalLM(Model):
     """A decoder with a head over its vocabulary.
 
     layer: makes the layer of an index. embed_scale, logit_scale: factors on embeddings and logits.
@@ -91,7 +93,7 @@ class CausalLM(Module):
         cache_owners: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size = c.vocab_size
+        self.vocab_size = self.result_size = c.vocab_size
         self.context_length = c.max_position_embeddings
         self.length_switch = length_switch
         self.model = Decoder(
@@ -109,11 +111,6 @@ class CausalLM(Module):
     def cache_specs(self) -> tuple[CacheSpec, ...]:
         """What is kept of each token, in the order of the layers that write it."""
         return self.model.cache_specs
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of all parameters, once they are loaded."""
-        return sum(parameter.get().nbytes for parameter in parameters(self))
 
     def forward(self, batch: ForwardBatch, caches: Sequence[CacheView]) -> Tensor:
         """Logits (R, vocab_size), float32, of batch.logit_rows; appends all rows to the caches.

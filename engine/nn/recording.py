@@ -7,13 +7,13 @@ from engine.cache.views import CacheSize, CacheView, view_of
 from engine.kernels.batch import BatchLayout, ForwardBatch
 from engine.kernels.trace import OnlyOps, Tape, Traced
 from engine.kernels.weight import DENSE, Weight
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.nn.module import Matrix, Parameter, Table, parameters
 
 _SIZE = CacheSize(num_blocks=4, block_size=16, num_slots=3)
 
 
-def record(model: CausalLM, num_rows: int, dtype: torch.dtype, num_sequences: int = 2) -> Tape:
+def record(model: Model, num_rows: int, dtype: torch.dtype, num_sequences: int = 2) -> Tape:
     """Runs the forward of a built, unloaded model with tensors that hold no data.
 
     As many logits are wanted as there are sequences, and a parameter's label is its path.
@@ -63,4 +63,5 @@ def _batch(tape: Tape, num_rows: int, num_sequences: int) -> ForwardBatch:
     )
     token_ids, positions = ids("token_ids", num_rows), ids("positions", num_rows)
     lengths, logit_rows = ids("lengths", num_rows), ids("logit_rows", num_sequences)
-    return ForwardBatch(token_ids, positions, lengths, logit_rows, layout)
+    segments = ids("segments", num_rows)
+    return ForwardBatch(token_ids, positions, lengths, logit_rows, layout, segments)

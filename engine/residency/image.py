@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from engine.models.blueprint import blueprint
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.nn.module import parameters
 from engine.residency.image_build import build_image
 from engine.residency.image_map import map_image, value_of
@@ -38,7 +38,7 @@ def open_image(
     store: ImageStore,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> tuple[CausalLM, Image]:
+) -> tuple[Model, Image]:
     """The model, its weights mapped from its image, which is built where the store has none.
 
     The map goes with the model's last parameter. Blocks for as long as building or reading takes;
@@ -53,7 +53,7 @@ def open_outlined(
     store: ImageStore,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> tuple[CausalLM, Image]:
+) -> tuple[Model, Image]:
     """As `open_image`; of the checkpoint nothing is read where the store has its image."""
     return _opened(outline, store, lambda: open_checkpoint(outline.path), progress, cancelled)
 
@@ -64,7 +64,7 @@ def _opened(
     open_again: Callable[[], AbstractContextManager[Checkpoint]],
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
-) -> tuple[CausalLM, Image]:
+) -> tuple[Model, Image]:
     plan = outline.plan
     work = _Work(outline, open_again, progress, cancelled)
     name = _file_name(outline.path, plan.key)

@@ -15,7 +15,7 @@ from engine.models.binding import Binding
 from engine.models.blueprint import blueprint
 from engine.models.meta import BaseConfig
 from engine.models.sources import Source
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.nn.module import Matrix, Table
 from engine.quant.formats import unpack
 from engine.quant.stored import stored_parts
@@ -31,7 +31,7 @@ def load(
     dtype: torch.dtype,
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
-) -> CausalLM:
+) -> Model:
     """The model with its weights, on the CPU. Blocks for as long as reading takes.
 
     dtype: what is computed in. form "dense" copies everything out of the checkpoint's files, in

@@ -13,10 +13,10 @@ from engine.checkpoint import Checkpoint
 from engine.checkpoint.stamps import Stamps, are_current, stamps_of
 from engine.kernels.trace import Tape
 from engine.models.blueprint import blueprint
-from engine.models.card import tape_of
+from engine.models.card import operation_bytes, tape_of
 from engine.models.family import Family
 from engine.models.meta import BaseConfig
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.residency.image_plan import ImagePlan, plan_image
 
 MAX_OUTLINES = 64
@@ -25,7 +25,10 @@ MAX_OUTLINES = 64
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A checkpoint understood for what is computed in one dtype; nothing of its vocabulary."""
+    """A checkpoint understood for what is computed in one dtype; nothing of its vocabulary.
+
+    operation_bytes: as of `engine.models.card`.
+    """
 
     path: Path
     dtype: torch.dtype
@@ -35,10 +38,11 @@ class Outline:
     config: BaseConfig
     plan: ImagePlan
     tape: Tape
+    operation_bytes: int
 
-    def build(self) -> CausalLM:
+    def build(self) -> Model:
         """The model without weights, its parameters those of the plan's segments, in order."""
-        return self.family.build(self.config)
+        return self.family.model(self.config)
 
 
 def outline_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Outline:
@@ -55,6 +59,7 @@ def outline_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Outline:
         understood.config,
         plan,
         tape,
+        operation_bytes(understood),
     )
 
 

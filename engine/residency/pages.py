@@ -7,14 +7,14 @@ from functools import cache
 import numpy as np
 
 from engine.kernels.weight import Weight
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.nn.module import parameters
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of Linux 5.14, which Python 3.11 has no name for."""
 
 
-def bring_back(model: CausalLM) -> int:
+def bring_back(model: Model) -> int:
     """Reads what the system took of a model's image; how many pages that was.
 
     Blocks while the disk is read, without the GIL; a step would wait for it page by page. Asking
@@ -28,7 +28,7 @@ def bring_back(model: CausalLM) -> int:
     return missing
 
 
-def _extent(model: CausalLM) -> tuple[int, int]:
+def _extent(model: Model) -> tuple[int, int]:
     """Of the map that all parameters are views of."""
     value = next(parameters(model)).get()
     storage = (value.data if isinstance(value, Weight) else value).untyped_storage()

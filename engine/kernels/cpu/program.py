@@ -74,7 +74,8 @@ class Program:
         Raises `MemoryError` where operations find none to work in.
         """
         num_tokens, num_logits = len(batch.token_ids), len(batch.logit_rows)
-        inputs = {name: getattr(batch, name) for name in FROM_BATCH}
+        given = ((name, getattr(batch, name)) for name in FROM_BATCH)
+        inputs = {name: tensor for name, tensor in given if tensor is not None}
         self._native.bind(inputs)
         for first, last, call in self._stretches:
             if call is None:

@@ -61,5 +61,5 @@ def roots(views: dict[str, str]) -> dict[str, str]:
     return found
 
 
-FROM_BATCH = ("token_ids", "positions", "lengths", "logit_rows")
+FROM_BATCH = ("token_ids", "positions", "lengths", "logit_rows", "segments")
 """Tensors of a `ForwardBatch` that operations read by label; the layout's they find by themselves."""

@@ -13,6 +13,7 @@ from engine.kernels import (
     reference,  # noqa: F401  # registers the torch kernels
     reference_attention,  # noqa: F401  # as reference
     reference_delta,  # noqa: F401  # as reference
+    reference_encoding,  # noqa: F401  # as reference
     reference_indexer,  # noqa: F401  # as reference
     reference_latent,  # noqa: F401  # as reference
     reference_linear_attention,  # noqa: F401  # as reference
@@ -50,6 +51,7 @@ from engine.kernels.ops.elementwise import (
     tanh,
     widen,
 )
+from engine.kernels.ops.encoding import encoder_attention, pool_rows
 from engine.kernels.ops.experts import choose_experts, combine_experts, expert_linear, weigh_experts
 from engine.kernels.ops.latent import choose_tokens, head_linear, latent_attention, latent_write
 from engine.kernels.ops.linear_attention import linear_attention
@@ -90,6 +92,7 @@ __all__ = [
     "concat",
     "correct_streams",
     "embedding",
+    "encoder_attention",
     "exp",
     "expert_linear",
     "gated_delta_rule",
@@ -113,6 +116,7 @@ __all__ = [
     "mix_streams",
     "mul",
     "paged_attention",
+    "pool_rows",
     "relu_squared",
     "rms_norm",
     "rope",

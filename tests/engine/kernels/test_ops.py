@@ -41,6 +41,8 @@ def arguments() -> dict[str, list]:
         "merge_heads": [q],
         "cache_write": [kv, kv, cache, cache.clone(), layout],
         "paged_attention": [q, cache, cache, layout],
+        "encoder_attention": [q, q, q, layout],
+        "pool_rows": [x.bfloat16(), layout],
         "silu_mul": [x, x],
         "gelu_tanh_mul": [x, x],
         "choose_experts": [torch.randn(T, EXPERTS), ROUTING, torch.randn(EXPERTS)],
@@ -105,6 +107,8 @@ SETTINGS = {
     "longrope_table": {"switch": 4, "factors": (1.0, 1.2)},
     "paged_attention": {"scale": 0.5},
     "latent_attention": {"scale": 0.5, "value_dim": 4},
+    "encoder_attention": {"scale": 0.5},
+    "pool_rows": {"pooling": "mean"},
 }
 
 

@@ -147,6 +147,26 @@ def test_long_contexts_are_cut(threads: Threads, isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_a_decode_does_not_depend_on_what_runs_beside_it(threads: Threads, isa: str) -> None:
+    """To the last bit, however its keys are cut: speculation and batches rely on it."""
+    lens, num_rows = [3000, 1, 40, 700, 2999, 120], [1, 1, 1, 1, 1, 60]
+    case = Case(num_rows, lens, heads=(6, 2), sizes=(64, 64), dtype=torch.bfloat16)
+
+    def attended(q: Tensor, layout: BatchLayout) -> Tensor:
+        found = torch.full((len(q), 6, 64), torch.nan)
+        inputs, settings = (q, case.keys, case.values, None, None), (0.2, 0, 0, 6, 2, 64, 64)
+        run(threads, "paged_attention", inputs, found, settings, layout)
+        return found
+
+    with limited_to(isa):
+        together = attended(case.q, case.layout)
+        for number, length in enumerate(lens[:5]):
+            table = case.layout.block_tables[number : number + 1]
+            alone = layout_of([1], [length], table, case.block_size)
+            assert torch.equal(attended(case.q[number : number + 1], alone)[0], together[number])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_what_is_not_finite_stays_so(threads: Threads, isa: str) -> None:
     """A NaN in one row's query spoils that row."""
     for rows in (1, 30):

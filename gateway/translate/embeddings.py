@@ -1,0 +1,99 @@
+"""Embeddings: the request to a `VectorJob`, vectors to the reply."""
+
+import math
+from array import array
+from base64 import b64encode
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw
+
+from engine.api import ModelCard, Prompt, TextPrompt, TokenPrompt
+from gateway.errors import InvalidRequest, Unsupported
+from gateway.openai.embeddings import (
+    EmbeddingObject,
+    EmbeddingReply,
+    EmbeddingRequest,
+    EmbeddingUsage,
+)
+from gateway.translate.sampling import check_token_ids, read_keep_alive
+from gateway.translate.vectors import VectorJob, require_task, values_of
+
+_encode = msgspec.json.Encoder().encode
+
+MAX_INPUTS = 2048
+"""As OpenAI has it."""
+
+
+def read_embedding(request: EmbeddingRequest, card: ModelCard) -> VectorJob:
+    """Raises `InvalidRequest` naming the field at fault."""
+    require_task(card, "embedding")
+    dimensions = _read_dimensions(request, card)
+    written = _base64 if request.encoding_format == "base64" else _json
+
+    def write(model: str, num_tokens: int, vectors: list[bytes]) -> EmbeddingReply:
+        return embedding_reply(model, num_tokens, shortened(vectors, dimensions), written)
+
+    prompts = tuple(read_inputs(request.input, card))
+    return VectorJob(prompts, "input", write, read_keep_alive(request.keep_alive))
+
+
+def read_inputs(given: str | list[str | int | list[int]], card: ModelCard) -> list[Prompt]:
+    """The prompts of OpenAI's `input`. Raises `InvalidRequest`."""
+    entries = [given] if isinstance(given, str) else given
+    texts = [entry for entry in entries if isinstance(entry, str)]
+    ids = [entry for entry in entries if isinstance(entry, int)]
+    lists = [entry for entry in entries if isinstance(entry, list)]
+    if not entries or not all(texts) or not all(lists):
+        raise InvalidRequest("input: must not be empty, nor hold what is", "input")
+    if len(entries) not in (len(texts), len(ids), len(lists)):
+        raise InvalidRequest("input: texts, token ids and lists of them do not mix", "input")
+    if max(len(texts), len(lists)) > MAX_INPUTS:
+        raise InvalidRequest(f"input: at most {MAX_INPUTS} inputs in a request", "input")
+    if texts:
+        return [TextPrompt(text) for text in texts]
+    for entry in lists or [ids]:
+        check_token_ids(entry, card, "input")
+    return [TokenPrompt(entry) for entry in lists or [ids]]
+
+
+def embedding_reply(
+    model: str,
+    num_tokens: int,
+    vectors: list[bytes],
+    written: Callable[[bytes], list[float] | str | Raw] = values_of,
+) -> EmbeddingReply:
+    data = [EmbeddingObject(index, written(vector)) for index, vector in enumerate(vectors)]
+    return EmbeddingReply(data, model, EmbeddingUsage(num_tokens, num_tokens))
+
+
+def shortened(vectors: list[bytes], dimensions: int | None) -> list[bytes]:
+    """Their first values, of length 1; as they are without `dimensions`."""
+    return vectors if dimensions is None else [_short(vector, dimensions) for vector in vectors]
+
+
+def _short(vector: bytes, dimensions: int) -> bytes:
+    values = values_of(vector)[:dimensions]
+    length = math.hypot(*values) or 1.0
+    return array("f", [value / length for value in values]).tobytes()
+
+
+def _read_dimensions(request: EmbeddingRequest, card: ModelCard) -> int | None:
+    dimensions = request.dimensions
+    if dimensions is None or dimensions == card.embedding_size:
+        return None
+    if not card.is_matryoshka:
+        message = f"dimensions: this model's vectors have {card.embedding_size} and no fewer"
+        raise Unsupported(message, "dimensions")
+    if dimensions > card.embedding_size:
+        raise InvalidRequest(f"dimensions: at most {card.embedding_size}", "dimensions")
+    return dimensions
+
+
+def _json(vector: bytes) -> Raw:
+    """Vector by vector, so that other threads have their turn in between."""
+    return Raw(_encode(values_of(vector)))
+
+
+def _base64(vector: bytes) -> str:
+    return b64encode(vector).decode()

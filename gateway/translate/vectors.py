@@ -1,0 +1,68 @@
+"""Requests whose answer is numbers, in the engine's words."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from engine.api import ModelCard, Prepared, Prompt, Task
+from gateway.errors import ContextLengthExceeded, InvalidRequest, Unsupported
+from gateway.translate.job import least_tokens
+
+MAX_TOKENS = 300_000
+"""Of all inputs of a request together, as OpenAI has it."""
+
+WriteReply = Callable[[str, int, list[bytes]], Struct]
+"""The reply of a model's id, the number of tokens that were read, and vectors in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorJob:
+    """What a request asks for. param: its field that the prompts come from, for errors.
+
+    keep_alive: as of `translate.job.Job`.
+    """
+
+    prompts: tuple[Prompt, ...]
+    param: str
+    write: WriteReply
+    keep_alive: float | None = None
+
+    def refuse_hopeless(self, context_length: int) -> None:
+        """Raises for inputs that cannot fit, before minutes are spent on tokenizing them."""
+        for index, prompt in enumerate(self.prompts):
+            self._check_length(index, least_tokens(prompt), context_length, "at least ")
+
+    def check(self, prepared: Sequence[Prepared], context_length: int) -> None:
+        """Raises for an input that the model cannot read whole, and for too many tokens in all."""
+        for index, each in enumerate(prepared):
+            self._check_length(index, len(each.token_ids), context_length)
+        total = num_tokens(prepared)
+        if total > MAX_TOKENS:
+            message = f"{self.param}: {total} tokens in all, limit {MAX_TOKENS}"
+            raise InvalidRequest(message, self.param)
+
+    def _check_length(self, index: int, count: int, context_length: int, about: str = "") -> None:
+        if count > context_length:
+            raise ContextLengthExceeded(
+                f"{self.param}[{index}]: {about}{count} tokens; this model reads {context_length} "
+                f"at most, those that it adds itself included.",
+                self.param,
+            )
+
+
+def num_tokens(prepared: Sequence[Prepared]) -> int:
+    return sum(len(each.token_ids) for each in prepared)
+
+
+def require_task(card: ModelCard, task: Task) -> None:
+    """Raises for a model that is for something else."""
+    if task not in card.tasks:
+        tasks = ", ".join(card.tasks)
+        raise Unsupported(f"The model is for {tasks}, and not for {task}.", "model")
+
+
+def values_of(vector: bytes) -> list[float]:
+    """Of what `Engine.embed` gives."""
+    return array("f", vector).tolist()
