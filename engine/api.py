@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
-Task = Literal["chat", "completion"]
+Task = Literal["chat", "completion", "embedding", "rerank"]
 Form = Literal["dense", "packed", "tiled"]
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -86,6 +86,10 @@ class ModelCard(Struct, frozen=True):
     tasks: tuple[Task, ...]
     footprints: tuple[Footprint, ...]
     """In order of preference: the first that can ever fit is used."""
+    embedding_size: int = 0
+    """Values of its vectors; 0 of a model that makes none."""
+    is_matryoshka: bool = False
+    """The first values of a vector are a good, shorter one."""
 
 
 class Device(Struct, frozen=True):
@@ -123,6 +127,8 @@ class LoadOrder(Struct, frozen=True):
     `handle` is never reused: whoever still holds one from before an eviction gets `stale_handle`.
     kv_tokens, state_slots: what the cache has room for; a model ignores what it keeps nothing of.
     resumes: the handle is of a paused model, whose sequences go on; all else is as in its first order.
+    others: devices that hold the model together with `device`, an equal share each; `device` is then
+    asked for all of them.
     """
 
     handle: int
@@ -132,6 +138,7 @@ class LoadOrder(Struct, frozen=True):
     kv_tokens: int
     state_slots: int = 0
     resumes: bool = False
+    others: tuple[str, ...] = ()
 
 
 Tier = Literal["built", "disk", "warm"]
@@ -139,8 +146,9 @@ Tier = Literal["built", "disk", "warm"]
 
 
 class LoadReport(Struct, frozen=True):
-    """What a finished load really took.
+    """What a finished load really took: on each device of its order, the most that any needed.
 
+    workspace_bytes: at most, since some of it is taken only when a batch first needs it.
     phases: seconds of `seconds`, by what they were spent on.
     """
 
@@ -170,9 +178,14 @@ class ChatPrompt(Struct, frozen=True, tag="chat"):
 
 
 class TextPrompt(Struct, frozen=True, tag="text"):
-    """Plain text. The tokenizer's BOS, if it wants one, is added."""
+    """Plain text. The tokenizer's BOS, if it wants one, is added if `adds_bos`.
+
+    spells_control: text that spells a control token becomes it.
+    """
 
     text: str
+    adds_bos: bool = True
+    spells_control: bool = True
 
 
 class TokenPrompt(Struct, frozen=True, tag="tokens"):
@@ -181,7 +194,14 @@ class TokenPrompt(Struct, frozen=True, tag="tokens"):
     token_ids: list[int]
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt
+class PairPrompt(Struct, frozen=True, tag="pair"):
+    """Two texts that a reranker reads together, with the tokens that it wants around them."""
+
+    first: str
+    second: str
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | PairPrompt
 
 
 class TextSource(Struct, frozen=True):
@@ -198,6 +218,16 @@ class Prepared(Struct, frozen=True):
 
     ticket: int
     token_ids: list[int]
+
+
+class Spelling(Struct, frozen=True):
+    """A prepared prompt as text: as it was rendered, or as its tokens spell it, control tokens too.
+
+    pieces: the exact bytes of each token.
+    """
+
+    text: str
+    pieces: list[bytes]
 
 
 class Sampling(Struct, frozen=True):
@@ -223,7 +253,8 @@ class Sampling(Struct, frozen=True):
 class Grammar(Struct, frozen=True):
     """What the generated text must be: a JSON schema, a regular expression or a Lark grammar.
 
-    As llguidance reads them. Reasoning before it is free.
+    As llguidance reads them. A schema may say with `x-guidance` how it is read; a "lark" may be
+    llama.cpp's GBNF. Reasoning before it is free where it is split from the text.
     """
 
     kind: Literal["json_schema", "regex", "lark"]
@@ -317,7 +348,9 @@ class ToolCallDelta(Struct, frozen=True):
 class Delta(Struct, frozen=True):
     """What one step added to one choice. `usage` and `finish_reason` come with its last delta.
 
-    text never ends inside a character or inside a possible stop string.
+    text never ends inside a character or inside a possible stop string. stop_string: the one of
+    `Generation.stop` that ended it, if one did. vector: float32 values, little-endian, of a prompt
+    that was embedded; one, of a pair that was scored.
     """
 
     index: int
@@ -329,13 +362,16 @@ class Delta(Struct, frozen=True):
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     failure: Failure | None = None
+    stop_string: str | None = None
+    vector: bytes = b""
 
 
 class DeviceStats(Struct, frozen=True):
     """What a worker counts, since it started or now.
 
     warm_*, parked_*: what `HostMemory` is used for now. prompt_tokens: of all prompts that began;
-    cached_tokens: those of them that a prefix cache had.
+    cached_tokens: those of them that a prefix cache had. drafted_tokens: guesses ahead;
+    accepted_tokens: those of them that were right.
     """
 
     steps: int = 0
@@ -345,6 +381,8 @@ class DeviceStats(Struct, frozen=True):
     parked_bytes: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class EngineStatus(Struct, frozen=True):
@@ -363,6 +401,10 @@ class Engine(Protocol):
         """The devices whose workers are, or will again be, alive."""
 
     @property
+    def can_spread(self) -> bool:
+        """Whether a model may be loaded on several devices together, as `LoadOrder.others` says."""
+
+    @property
     def status(self) -> EngineStatus: ...
 
     async def inspect(self, path: str) -> ModelCard:
@@ -372,7 +414,11 @@ class Engine(Protocol):
         """Loads beside what is running. Cancelling waits until the memory is free again."""
 
     async def evict(self, device: str, handle: int) -> None:
-        """Drops a model that has no sequences, or is paused; returns when its memory is free."""
+        """Drops a model that has no sequences, or is paused; returns when its memory is free.
+
+        Of a model whose other devices were lost, `device` is any that is left; its sequences ended
+        then.
+        """
 
     async def pause(self, device: str, handle: int) -> None:
         """Takes a model's weights away between two tokens; returns when their memory is free.
@@ -384,6 +430,15 @@ class Engine(Protocol):
     async def prepare(self, source: TextSource, prompt: Prompt) -> Prepared:
         """Renders and tokenizes. Needs no device, so bad requests cost no swap."""
 
+    async def check(self, source: TextSource, grammar: Grammar) -> None:
+        """Raises `bad_request`, with param "grammar", for one that no text of the model can follow.
+
+        Its message is the reason alone. Needs no device.
+        """
+
+    async def spell(self, ticket: int) -> Spelling:
+        """What a prepared prompt reads."""
+
     def discard(self, ticket: int) -> None:
         """Forgets a prepared prompt that will not run, or has run."""
 
@@ -392,6 +447,13 @@ class Engine(Protocol):
 
         A delta may carry a `failure`, which ends its choice; losing a process raises. Closing the
         iterator early cancels what is still running.
+        """
+
+    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+        """The vectors of prepared prompts, in their order, by a model for "embedding" or "rerank".
+
+        Float32 values, little-endian: one score, of a pair, for each by a reranker. Cancelling stops
+        what is still running. Raises `bad_request` for a model that generates.
         """
 
     def on_lost(self, callback: Callable[[str], None]) -> None:

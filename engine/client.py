@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 
 from engine.api import (
     Delta,
@@ -12,6 +13,7 @@ from engine.api import (
     EngineError,
     EngineStatus,
     Failure,
+    Grammar,
     HostMemory,
     ImageCache,
     LoadOrder,
@@ -20,6 +22,7 @@ from engine.api import (
     Prepared,
     Prompt,
     Run,
+    Spelling,
     TextSource,
 )
 from engine.launcher import Launcher, LocalLauncher
@@ -29,13 +32,16 @@ from engine.wire import (
     Attach,
     Cancel,
     CancelLoad,
+    Check,
     Discard,
+    Embed,
     Evict,
     Generate,
     Inspect,
     Load,
     Pause,
     Prepare,
+    Spell,
 )
 
 START_SECONDS = 120.0
@@ -54,8 +60,11 @@ class LocalEngine:
         *,
         threads: int | None = None,
         kv_dtype: KVDType = "auto",
+        speculate: int = 0,
     ) -> None:
         """threads: what each worker computes with; None is all that there are.
+
+        speculate: how many tokens a sequence guesses ahead at most.
 
         All, even for several workers of one machine: a worker that has nothing to do sleeps, and
         while one swaps the other should not have to do with half of the cores.
@@ -76,6 +85,7 @@ class LocalEngine:
                 host=host or HostMemory(),
                 threads=threads,
                 kv_dtype=kv_dtype,
+                speculate=speculate,
             )
             for number, device in enumerate(self._devices)
         }
@@ -107,6 +117,10 @@ class LocalEngine:
     @property
     def devices(self) -> Sequence[Device]:
         return self._devices
+
+    @property
+    def can_spread(self) -> bool:
+        return False
 
     @property
     def status(self) -> EngineStatus:
@@ -177,19 +191,49 @@ class LocalEngine:
             answer.add_done_callback(self._discard_late)
             raise
 
+    async def check(self, source: TextSource, grammar: Grammar) -> None:
+        await self._text.ready.wait()
+        call = next(self._numbers)
+        self._text.send(Check(call, source, grammar))
+        await self._text.checks.open(call)
+
     def _discard_late(self, answer: asyncio.Future[Prepared]) -> None:
         if not answer.cancelled() and answer.exception() is None:
             self.discard(answer.result().ticket)
+
+    async def spell(self, ticket: int) -> Spelling:
+        await self._text.ready.wait()
+        call = next(self._numbers)
+        self._text.send(Spell(call, ticket))
+        return await self._text.spellings.open(call)
 
     def discard(self, ticket: int) -> None:
         self._text.send_if_alive(Discard([ticket]))
 
     async def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
-        stream = next(self._numbers)
-        inbox = Inbox()
-        self._text.send(Generate(stream, device, handle, list(runs)))
+        asked = Generate(next(self._numbers), device, handle, list(runs))
+        async with aclosing(self._deltas(asked, [run.index for run in runs])) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+        vectors = [b""] * len(tickets)
+        asked = Embed(next(self._numbers), device, handle, list(tickets))
+        async with aclosing(self._deltas(asked, range(len(tickets)))) as deltas:
+            async for delta in deltas:
+                if delta.failure:
+                    raise delta.failure.error()
+                vectors[delta.index] = delta.vector
+        return vectors
+
+    async def _deltas(
+        self, asked: Generate | Embed, indices: Iterable[int]
+    ) -> AsyncGenerator[Delta, None]:
+        """Of a stream that is asked for, until each of these has finished."""
+        stream, inbox = asked.stream, Inbox()
+        self._text.send(asked)
         self._text.streams[stream] = inbox
-        running = {run.index for run in runs}
+        running = set(indices)
         try:
             while running:
                 delta = await inbox.get()

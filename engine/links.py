@@ -19,9 +19,11 @@ from engine.api import (
     LoadReport,
     ModelCard,
     Prepared,
+    Spelling,
 )
 from engine.launcher import Launcher, Program, Supervisor
 from engine.wire import (
+    Checked,
     Deltas,
     Event,
     Evicted,
@@ -31,6 +33,7 @@ from engine.wire import (
     Loading,
     Paused,
     PrepareDone,
+    Spelled,
     TextEvent,
     TextReady,
     Tick,
@@ -145,15 +148,24 @@ class WorkerLink(Link[Event]):
         host: HostMemory,
         threads: int | None = None,
         kv_dtype: KVDType = "auto",
+        speculate: int = 0,
     ) -> None:
         arguments = ["--socket", str(socket), "--device", device.name]
-        arguments += ["--memory", str(device.memory_bytes), "--dtype", dtype, "--kv-dtype", kv_dtype]
+        arguments += [
+            "--memory",
+            str(device.memory_bytes),
+            "--dtype",
+            dtype,
+            "--kv-dtype",
+            kv_dtype,
+        ]
         arguments += ["--image-cache", images.folder]
         if images.max_bytes is not None:
             arguments += ["--image-cache-bytes", str(images.max_bytes)]
         for name, value in (("warm", host.warm_bytes), ("parked", host.parked_bytes)):
             arguments += [] if value is None else [f"--{name}-bytes", str(value)]
         arguments += [] if threads is None else ["--threads", str(threads)]
+        arguments += ["--speculate", str(speculate)] if speculate else []
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
         program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
         super().__init__(launcher, program, lost)
@@ -210,6 +222,8 @@ class TextLink(Link[TextEvent]):
         lost = Failure("text_lost", "the text process died; it is being restarted")
         super().__init__(launcher, Program("text", "engine.text", (), TextEvent), lost)
         self.prepares: Calls[int, Prepared] = Calls()
+        self.checks: Calls[int, bool] = Calls()
+        self.spellings: Calls[int, Spelling] = Calls()
         self.streams: dict[int, Inbox] = {}
         self.when_ready: Callable[[], None] = lambda: None
 
@@ -218,8 +232,14 @@ class TextLink(Link[TextEvent]):
             case TextReady():
                 self.ready.set()
                 self.when_ready()
+            case Checked(call, None):
+                self.checks.answer(call, True)
+            case Checked(call, failure):
+                self.checks.settle(call, None, failure)
             case PrepareDone():
                 self.prepares.settle(event.call, event.prepared, event.failure)
+            case Spelled():
+                self.spellings.settle(event.call, event.spelling, event.failure)
             case Deltas():
                 for stream, delta in event.deltas:
                     if inbox := self.streams.get(stream):
@@ -228,5 +248,7 @@ class TextLink(Link[TextEvent]):
     async def on_lost(self) -> None:
         await super().on_lost()
         self.prepares.fail_all(self.lost)
+        self.checks.fail_all(self.lost)
+        self.spellings.fail_all(self.lost)
         for inbox in self.streams.values():
             inbox.put(self.lost)

@@ -11,6 +11,7 @@ from engine.api import (
     Delta,
     DeviceStats,
     Failure,
+    Grammar,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -18,6 +19,7 @@ from engine.api import (
     Prompt,
     Run,
     Sampling,
+    Spelling,
     TextSource,
 )
 
@@ -100,10 +102,31 @@ Event = WorkerReady | Inspected | Loading | Loaded | LoadFailed | Evicted | Paus
 # --- text and worker ----------------------------------------------------------------------------
 
 
+class Vocabulary(Struct, frozen=True, tag=True):
+    """The tokens of a model, sent before the first grammar over them; known by their content.
+
+    tokens: each one's exact bytes by id, empty where there is none. control_ids: these are no text.
+    end_ids: at least one, which ends a text.
+    """
+
+    key: str
+    tokens: list[bytes]
+    control_ids: list[int]
+    end_ids: list[int]
+
+
+class Constrain(Struct, frozen=True):
+    """What a sequence's text must be: a grammar in llguidance's form, over a `Vocabulary`'s tokens."""
+
+    vocabulary: str
+    text: str
+
+
 class Start(Struct, frozen=True, tag=True):
     """Start a sequence. Ids are unique per connection; stop_token_ids hold the model's own too.
 
-    barred_token_ids: never to be generated.
+    barred_token_ids: never to be generated. wants_vector: the model embeds or scores it and draws
+    nothing. first_length: tokens of the first text of a pair; None where there is one text.
     """
 
     sequence: int
@@ -114,6 +137,9 @@ class Start(Struct, frozen=True, tag=True):
     stop_token_ids: list[int]
     sampling: Sampling
     barred_token_ids: list[int] = []
+    wants_vector: bool = False
+    first_length: int | None = None
+    grammar: Constrain | None = None
 
 
 class Stop(Struct, frozen=True, tag=True):
@@ -122,7 +148,7 @@ class Stop(Struct, frozen=True, tag=True):
     sequences: list[int]
 
 
-Work = Start | Stop
+Work = Vocabulary | Start | Stop
 
 
 class Logprob(Struct, frozen=True, array_like=True):
@@ -136,7 +162,7 @@ class Output(Struct, frozen=True, array_like=True):
     """What one step added to one sequence.
 
     finish_reason "stop" means that the last id is a stop token. prompt_logprobs has one entry per
-    prompt token scored in this step, the first token's included.
+    prompt token scored in this step, the first token's included. vector: float32, little-endian.
     """
 
     sequence: int
@@ -146,6 +172,7 @@ class Output(Struct, frozen=True, array_like=True):
     finish_reason: str | None = None
     cached_tokens: int = 0
     failure: Failure | None = None
+    vector: bytes = b""
 
 
 class Step(Struct, frozen=True, tag=True):
@@ -168,6 +195,19 @@ class Prepare(Struct, frozen=True, tag=True):
     prompt: Prompt
 
 
+class Check(Struct, frozen=True, tag=True):
+    """Whether a model's text can follow a grammar."""
+
+    call: int
+    source: TextSource
+    grammar: Grammar
+
+
+class Spell(Struct, frozen=True, tag=True):
+    call: int
+    ticket: int
+
+
 class Discard(Struct, frozen=True, tag=True):
     tickets: list[int]
 
@@ -179,11 +219,20 @@ class Generate(Struct, frozen=True, tag=True):
     runs: list[Run]
 
 
+class Embed(Struct, frozen=True, tag=True):
+    """Each ticket's place is the index of its delta."""
+
+    stream: int
+    device: str
+    handle: int
+    tickets: list[int]
+
+
 class Cancel(Struct, frozen=True, tag=True):
     stream: int
 
 
-TextCommand = Attach | Prepare | Discard | Generate | Cancel
+TextCommand = Attach | Prepare | Check | Spell | Discard | Generate | Embed | Cancel
 
 
 class TextReady(Struct, frozen=True, tag=True):
@@ -196,10 +245,21 @@ class PrepareDone(Struct, frozen=True, tag=True):
     failure: Failure | None = None
 
 
+class Checked(Struct, frozen=True, tag=True):
+    call: int
+    failure: Failure | None = None
+
+
+class Spelled(Struct, frozen=True, tag=True):
+    call: int
+    spelling: Spelling | None
+    failure: Failure | None = None
+
+
 class Deltas(Struct, frozen=True, tag=True):
     """All deltas of one step, as (stream, delta)."""
 
     deltas: list[tuple[int, Delta]]
 
 
-TextEvent = TextReady | PrepareDone | Deltas
+TextEvent = TextReady | PrepareDone | Checked | Spelled | Deltas

@@ -15,9 +15,11 @@ async def serve(control_fd: int) -> None:
     """Runs until the control channel ends."""
     channel = await control_channel(control_fd, TextCommand)
     renderer = Renderer()
+    reader = PromptReader(Library(), renderer)
     try:
-        await TextProcess(channel, PromptReader(Library(), renderer)).run()
+        await TextProcess(channel, reader).run()
     finally:
+        reader.close()
         renderer.close()
 
 

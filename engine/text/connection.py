@@ -8,7 +8,7 @@ import structlog
 from engine.api import Failure
 from engine.channel import Channel
 from engine.text.generations import Generations, StreamDeltas
-from engine.wire import Step, Stop, Work
+from engine.wire import Step, Stop, Vocabulary, Work
 
 log = structlog.get_logger()
 
@@ -30,6 +30,7 @@ class WorkerConnection:
         self._on_deltas = on_deltas
         self._channel: Channel[Step] | None = None
         self._waiting: list[Work] = []
+        self._known: set[str] = set()
         self._task = asyncio.create_task(self._run(), name=f"worker {device}")
 
     @property
@@ -41,6 +42,12 @@ class WorkerConnection:
             self._waiting.append(work)
         else:
             self._channel.send(work)
+
+    def introduce(self, vocabulary: Vocabulary) -> None:
+        """Sends what grammars are over, unless the worker has it."""
+        if vocabulary.key not in self._known:
+            self._known.add(vocabulary.key)
+            self.send(vocabulary)
 
     def close(self) -> None:
         """Leaves the worker; every sequence on it ends with a failure."""

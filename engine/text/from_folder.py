@@ -10,6 +10,7 @@ from engine.api import EngineError
 from engine.checkpoint import SafetensorsCheckpoint
 from engine.text.stops import find_stop_ids
 from engine.text.tokenizer import Specials, ids_among
+from engine.text.word_piece import from_vocab_txt
 
 MAX_TOKENIZER_BYTES = 256 * 2**20
 MAX_CONFIG_BYTES = 16 * 2**20
@@ -18,13 +19,19 @@ MAX_CONFIG_BYTES = 16 * 2**20
 def read_backend(checkpoint: SafetensorsCheckpoint) -> tokenizers.Tokenizer:
     """The folder's `tokenizer.json`. Raises `EngineError` bad_checkpoint without a good one."""
     text = checkpoint.read_text("tokenizer.json", MAX_TOKENIZER_BYTES)
+    if text is None and (vocabulary := checkpoint.read_text("vocab.txt", MAX_TOKENIZER_BYTES)):
+        config = read_json(checkpoint, "tokenizer_config.json")
+        return from_vocab_txt(vocabulary, lowercase=config.get("do_lower_case") is not False)
     if text is None:
         raise EngineError("bad_checkpoint", f"{checkpoint.path.name} has no tokenizer.json")
     try:
-        return tokenizers.Tokenizer.from_str(text)
+        backend = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception for whatever it dislikes
         message = f"{checkpoint.path.name}/tokenizer.json cannot be read: {error}"
         raise EngineError("bad_checkpoint", message) from error
+    backend.no_padding()  # embedding models' files pad to what they were trained with
+    backend.no_truncation()
+    return backend
 
 
 def read_json(checkpoint: SafetensorsCheckpoint, name: str) -> dict[str, Any]:

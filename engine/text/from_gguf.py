@@ -15,6 +15,7 @@ from engine.text.split import DEFAULT, PRE_TOKENIZERS, PreTokenizer
 from engine.text.stops import find_stop_ids
 from engine.text.tokenizer import Specials, ids_among
 from engine.text.vocabulary import Vocabulary
+from engine.text.word_piece import ends_of, from_vocabulary, surround
 
 log = structlog.get_logger()
 
@@ -38,6 +39,12 @@ def build_backend(metadata: Metadata) -> tokenizers.Tokenizer:
     except Exception as error:  # the library raises bare Exception for whatever it dislikes
         raise EngineError("bad_checkpoint", f"tokenizer cannot be built: {error}") from error
     _add_tokens(backend, metadata, vocabulary)
+    if model == "bert":
+        first, last = (
+            backend.id_to_token(end) if isinstance(end, int) else None for end in ends_of(metadata)
+        )
+        if first and last:
+            surround(backend, first, last)
     return backend
 
 
@@ -59,6 +66,11 @@ def specials_of(
         return value if isinstance(value, int) and 0 <= value < size else None
 
     bos, eos = token_id("bos"), token_id("eos")
+    if metadata.get(f"{_KEY}model") == "bert":
+        first, last = (
+            (i,) if isinstance(i, int) and 0 <= i < size else () for i in ends_of(metadata)
+        )
+        return Specials(bos_id=bos, eos_id=eos, prefix=first, suffix=last)
     add_bos = metadata.get(f"{_KEY}add_bos_token", _adds_bos_by_default(metadata))
     return Specials(
         bos_id=bos,
@@ -169,4 +181,5 @@ _BUILDERS: Mapping[str, Callable[[Metadata, Vocabulary], tokenizers.Tokenizer]] 
     "llama": _spaced_bpe,
     "gemma4": _spaced_bpe_with_merges,
     "t5": _unigram,
+    "bert": from_vocabulary,
 }

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from engine.api import Delta, Failure, Run
+from engine.api import Delta, Failure, Run, Sampling
 from engine.text.prompts import PreparedPrompt
+from engine.text.vectors import VectorWriter
 from engine.text.writer import Writer
-from engine.wire import Output, Start
+from engine.wire import Constrain, Output, Start
 
 log = structlog.get_logger()
 
@@ -19,7 +20,7 @@ StreamDeltas = list[tuple[int, Delta]]
 class _Live:
     stream: int
     index: int
-    writer: Writer
+    writer: Writer | VectorWriter
 
 
 @dataclass(slots=True)
@@ -29,7 +30,14 @@ class Generations:
     _live: dict[int, _Live] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def start(self, stream: int, handle: int, run: Run, prompt: PreparedPrompt) -> Start:
+    def start(
+        self,
+        stream: int,
+        handle: int,
+        run: Run,
+        prompt: PreparedPrompt,
+        grammar: Constrain | None = None,
+    ) -> Start:
         """Enters a sequence; returns what to tell the worker."""
         generation = run.generation
         sequence = next(self._numbers)
@@ -44,6 +52,24 @@ class Generations:
             stop_token_ids=sorted(own.union(generation.stop_token_ids)),
             sampling=generation.sampling,
             barred_token_ids=sorted(prompt.tokenizer.barred_ids),
+            grammar=grammar,
+        )
+
+    def embed(self, stream: int, handle: int, index: int, prompt: PreparedPrompt) -> Start:
+        """Enters a sequence that is embedded or scored; returns what to tell the worker."""
+        sequence = next(self._numbers)
+        writer = VectorWriter(index, len(prompt.token_ids))
+        self._live[sequence] = _Live(stream, index, writer)
+        return Start(
+            sequence=sequence,
+            handle=handle,
+            token_ids=prompt.token_ids,
+            max_tokens=1,
+            min_tokens=0,
+            stop_token_ids=[],
+            sampling=Sampling(),
+            wants_vector=True,
+            first_length=prompt.first_length,
         )
 
     def step(self, outputs: list[Output]) -> tuple[StreamDeltas, list[int]]:

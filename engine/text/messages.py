@@ -1,6 +1,8 @@
 """Other arrangements of a conversation, for templates that refuse it as it is."""
 
+import json
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 Message = dict[str, Any]
@@ -27,6 +29,48 @@ def arrangements(messages: list[Message]) -> Iterator[list[Message]]:
             merged = message | {"content": _joined([words, message.get("content")])}
             yield [*others[:index], merged, *others[index + 1 :]]
             return
+
+
+def with_short_ids(messages: list[Message], length: int) -> list[Message]:
+    """The messages with ids of calls that are letters and digits, exactly so many.
+
+    Mistral's templates refuse others, which a conversation has that another model began.
+    """
+    return [_with_short_ids(message, length) for message in messages]
+
+
+def with_text_arguments(messages: list[Message]) -> list[Message]:
+    """The messages with arguments of calls as JSON text, for templates that only join texts."""
+    return [
+        message | {"tool_calls": [_with_text_arguments(call) for call in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else message
+        for message in messages
+    ]
+
+
+def _with_text_arguments(call: Message) -> Message:
+    function = call["function"]
+    arguments = function["arguments"]
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return call | {"function": function | {"arguments": arguments}}
+
+
+def _with_short_ids(message: Message, length: int) -> Message:
+    changed: Message = {}
+    if message.get("tool_calls"):
+        calls = message["tool_calls"]
+        changed["tool_calls"] = [call | {"id": _short_id(call.get("id"), length)} for call in calls]
+    if message.get("tool_call_id"):
+        changed["tool_call_id"] = _short_id(message["tool_call_id"], length)
+    return message | changed
+
+
+def _short_id(found: str | None, length: int) -> str:
+    if found is not None and len(found) == length and found.isalnum():
+        return found
+    return sha256((found or "").encode()).hexdigest()[:length]
 
 
 def _joined(contents: list[Any]) -> Any:

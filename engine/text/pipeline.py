@@ -34,6 +34,11 @@ class PipelineTokenizer(Tokenizer):
         ids: list[int] = backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
+    def encode_pair(self, first: str, second: str) -> tuple[list[int], int]:
+        encoded = self._backend.encode_batch([(first, second)])[0]
+        types = encoded.type_ids
+        return list(encoded.ids), types.index(1) if 1 in types else len(types)
+
     def _plain_backend(self) -> tokenizers.Tokenizer:
         # A second object, since the switch is a property that concurrent calls would share.
         with self._plain_lock:

@@ -11,7 +11,9 @@ from engine.checkpoint import GGUFCheckpoint, SafetensorsCheckpoint
 from engine.sandbox import Child, SandboxError
 from engine.text import messages as turns
 from engine.text.from_folder import read_json
+from engine.text.reasoning import template_kwargs
 from engine.text.render import RenderReply, RenderRequest
+from engine.text.tools.formats import detect
 from engine.text.wellknown import NAMED, well_known_template
 
 MAX_TEMPLATE_BYTES = 256 * 2**10
@@ -95,12 +97,12 @@ class Renderer:
         A template that refuses system messages where they are is asked again with them merged
         into one at the start, and then into the first user message.
         """
-        template = _choose(templates, prompt)
+        template = choose_template(templates, prompt)
         if len(template.encode()) > MAX_TEMPLATE_BYTES:
             raise _failed(f"it is longer than {MAX_TEMPLATE_BYTES} bytes")
         refusal: RenderReply | None = None
-        for messages in turns.arrangements(prompt.messages):
-            variables = _variables(prompt, messages, bos_token, eos_token)
+        for messages in turns.arrangements(_with_fitting_calls(template, prompt.messages)):
+            variables = _variables(template, prompt, messages, bos_token, eos_token)
             reply = await self._ask(template, variables)
             if reply.text is not None:
                 return reply.text
@@ -127,7 +129,8 @@ _LIMITS = {
 }
 
 
-def _choose(templates: Templates, prompt: ChatPrompt) -> str:
+def choose_template(templates: Templates, prompt: ChatPrompt) -> str:
+    """The template that a prompt is rendered by. Raises `EngineError` if there is none."""
     if not templates:
         raise EngineError("no_chat_template", "this model has no chat template; it completes only")
     if prompt.tools and "tool_use" in templates:
@@ -136,12 +139,16 @@ def _choose(templates: Templates, prompt: ChatPrompt) -> str:
 
 
 def _variables(
-    prompt: ChatPrompt, messages: list[dict[str, Any]], bos_token: str, eos_token: str
+    template: str,
+    prompt: ChatPrompt,
+    messages: list[dict[str, Any]],
+    bos_token: str,
+    eos_token: str,
 ) -> dict[str, Any]:
     # The request's own come first, so that they can replace none of the others.
     return (
         {"documents": None}
-        | prompt.template_kwargs
+        | template_kwargs(template, prompt.template_kwargs)
         | {
             "messages": messages,
             "tools": prompt.tools or None,
@@ -150,6 +157,14 @@ def _variables(
             "eos_token": eos_token,
         }
     )
+
+
+def _with_fitting_calls(template: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls of the history in the shape that the family's templates take them."""
+    form = detect(template)
+    if form.has_bare_ids:
+        messages = turns.with_short_ids(messages, form.id_length)
+    return turns.with_text_arguments(messages) if form.has_text_arguments else messages
 
 
 def _failed(why: str) -> EngineError:

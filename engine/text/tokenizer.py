@@ -1,6 +1,8 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from engine.api import EngineError
+
 
 @dataclass(frozen=True, slots=True)
 class Specials:
@@ -57,6 +59,14 @@ class Tokenizer(ABC):
             prefix = ()
         return [*prefix, *ids, *self._specials.suffix]
 
+    def encode_pair(self, first: str, second: str) -> tuple[list[int], int]:
+        """Ids of two texts as one sequence, and how many of them belong to the first.
+
+        Raises `EngineError` bad_request where the tokenizer does not say how to join them.
+        """
+        del first, second
+        raise EngineError("bad_request", "the model's tokenizer does not join texts", "documents")
+
     @abstractmethod
     def _ids_of(self, text: str, *, allow_special: bool) -> list[int]: ...
 
@@ -76,6 +86,11 @@ class Tokenizer(ABC):
     def token_text(self, token_id: int) -> str:
         """A token alone as text, U+FFFD where it holds half a character."""
         return self.token_bytes(token_id).decode(errors="replace")
+
+    def special_id(self, text: str) -> int | None:
+        """The control token of this name, if there is one."""
+        ids = self._ids_of(text, allow_special=True)
+        return ids[0] if len(ids) == 1 and self.is_control(ids[0]) else None
 
     def is_control(self, token_id: int) -> bool:
         """Whether a token steers the conversation and is no text of it."""

@@ -1,28 +1,22 @@
 """One sequence's tokens to deltas."""
 
-from typing import NamedTuple, cast
+from typing import cast
 
-from engine.api import Delta, FinishReason, Run, TokenLogprob, TopLogprob, Usage
+from engine.api import Delta, FinishReason, Generation, Run, TokenLogprob, TopLogprob, Usage
 from engine.text.detokenizer import Detokenizer
+from engine.text.held import HeldTokens, Token
+from engine.text.parts import Parts, PartsReader
 from engine.text.prompts import PreparedPrompt
 from engine.text.stop import StopMatcher
 from engine.text.tokenizer import Tokenizer
 from engine.wire import Logprob, Output
 
 
-class _Token(NamedTuple):
-    """A token not sent yet, and from which to which character of the text it reaches."""
-
-    token_id: int
-    logprob: TokenLogprob | None
-    start: int
-    end: int
-
-
 class Writer:
     """Turns a worker's outputs for one sequence into deltas: pure, one call per output.
 
-    Tokens and their logprobs are held back for as long as the text that they are part of.
+    Tokens become text; stop strings end it; what is left is split into thoughts, words and calls.
+    Logprobs are of the words alone.
     """
 
     def __init__(self, prompt: PreparedPrompt, run: Run) -> None:
@@ -30,14 +24,21 @@ class Writer:
         self._tokenizer = prompt.tokenizer
         self._index = run.index
         self._generation = run.generation
-        self._detokenizer = Detokenizer(prompt.tokenizer, starts_text=_is_silent(prompt))
+        self._parts = _parts_reader(prompt, run.generation)
+        self._detokenizer = Detokenizer(
+            prompt.tokenizer,
+            starts_text=_is_silent(prompt),
+            shown=_shown_ids(prompt) if self._parts else frozenset(),
+        )
         self._stops = StopMatcher(run.generation.stop)
+        self._stop_string: str | None = None
         self._prompt_logprobs: list[TokenLogprob] = []
         self._is_prompt_sent = False
-        self._held: list[_Token] = []
+        self._held = HeldTokens()
         self._num_generated = 0
         self._num_decoded_chars = 0
-        self._num_sent_chars = 0
+        self._num_shown_chars = 0
+        self._num_thought = 0
         self._cached_tokens = 0
 
     def write(self, output: Output) -> tuple[Delta | None, bool]:
@@ -51,19 +52,27 @@ class Writer:
         if output.prompt_logprobs:
             self._take_prompt_logprobs(output.prompt_logprobs)
         echo, prompt_logprobs = self._prompt_part(is_last=output.finish_reason is not None)
-        text, is_stopped = self._generated_part(output)
+        shown, is_stopped = self._generated_part(output)
         reason = "stop" if is_stopped else output.finish_reason
-        tokens = self._release(len(text), is_stopped=is_stopped, is_last=reason is not None)
-        if not (echo or prompt_logprobs or text or tokens or reason):
+        parts = self._read(shown, is_last=reason is not None)
+        tokens = self._held.release(
+            self._num_settled, is_stopped=is_stopped, is_last=reason is not None
+        )
+        if not (echo or prompt_logprobs or parts or tokens or reason):
             return None, False
-        logprobs = [token.logprob for token in tokens if token.logprob is not None]
+        logprobs = self._logprobs(tokens)
+        if reason == "stop" and not is_stopped and self._parts and self._parts.num_calls:
+            reason = "tool_calls"
         delta = Delta(
             self._index,
-            text=echo + text,
+            text=echo + parts.text,
+            reasoning=parts.reasoning,
+            tool_calls=parts.tool_calls,
             token_ids=[token.token_id for token in tokens],
             logprobs=prompt_logprobs + logprobs,
             finish_reason=cast("FinishReason | None", reason),
             usage=self._usage() if reason else None,
+            stop_string=self._stop_string,
         )
         return delta, is_stopped
 
@@ -106,6 +115,7 @@ class Writer:
         if output.finish_reason is None:
             return shown, False
         text, stop = self._stops.feed(self._detokenizer.flush())
+        self._stop_string = stop
         return shown + text + ("" if stop else self._stops.flush()), stop is not None
 
     def _push(self, token_id: int, logprobs: list[Logprob]) -> tuple[str, bool]:
@@ -114,27 +124,52 @@ class Writer:
         self._num_decoded_chars += len(text)
         end = self._num_decoded_chars + self._detokenizer.is_inside_character
         entry = _token_logprob(self._tokenizer, token_id, logprobs[0]) if logprobs else None
-        self._held.append(_Token(token_id, entry, start, end))
+        self._held.add(Token(token_id, entry, start, end))
         if self._num_generated <= self._generation.min_tokens:
             return text, False  # as with stop tokens, none counts before the minimum
-        shown, stop = self._stops.feed(text)
-        return shown, stop is not None
+        shown, self._stop_string = self._stops.feed(text)
+        return shown, self._stop_string is not None
 
-    def _release(self, num_chars: int, *, is_stopped: bool, is_last: bool) -> list[_Token]:
-        """Takes out the tokens that go with the next `num_chars` of text."""
-        self._num_sent_chars += num_chars
-        held, self._held = self._held, []
-        if is_stopped:
-            return [token for token in held if token.start < self._num_sent_chars]
-        if is_last or not held or held[-1].end <= self._num_sent_chars:  # nothing is held back
-            return held
-        late = (i for i, token in enumerate(held) if token.end > self._num_sent_chars)
-        num_ready = next(late)
-        self._held = held[num_ready:]
-        return held[:num_ready]
+    def _read(self, shown: str, *, is_last: bool) -> Parts:
+        self._num_shown_chars += len(shown)
+        if self._parts is None:
+            return Parts(shown)
+        return self._parts.feed(shown, is_last=is_last)
+
+    @property
+    def _num_settled(self) -> int:
+        """How many characters of the text the deltas stand for."""
+        return self._num_shown_chars if self._parts is None else self._parts.num_settled
+
+    def _logprobs(self, tokens: list[Token]) -> list[TokenLogprob]:
+        """Of the tokens that were said; counts those that were thought."""
+        parts = self._parts
+        if parts is not None:
+            self._num_thought += sum(parts.is_thought(t.start, t.end) for t in tokens)
+            tokens = [token for token in tokens if parts.is_said(token.start, token.end)]
+        return [token.logprob for token in tokens if token.logprob is not None]
 
     def _usage(self) -> Usage:
-        return Usage(len(self._prompt.token_ids), self._num_generated, self._cached_tokens)
+        return Usage(
+            len(self._prompt.token_ids),
+            self._num_generated,
+            self._cached_tokens,
+            self._num_thought,
+        )
+
+
+def _parts_reader(prompt: PreparedPrompt, generation: Generation) -> PartsReader | None:
+    """None where the text stays as it is."""
+    if prompt.chat is None or not (generation.tools or generation.splits_reasoning):
+        return None
+    return PartsReader(prompt.chat, generation)
+
+
+def _shown_ids(prompt: PreparedPrompt) -> frozenset[int]:
+    """Control tokens that are text for once, since parts are told apart by them."""
+    markers = prompt.chat.markers if prompt.chat else ()
+    ids = {prompt.tokenizer.special_id(marker) for marker in markers}
+    return frozenset(token_id for token_id in ids if token_id is not None)
 
 
 def _is_silent(prompt: PreparedPrompt) -> bool:

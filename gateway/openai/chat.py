@@ -32,15 +32,17 @@ class Message(Struct, frozen=True):
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    function_call: FunctionCall | None = None
 
 
-class ResponseFormat(Struct, frozen=True):
-    type: Literal["text", "json_object", "json_schema"]
+ToolName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\s<>\"'{}\[\]()]+$")]
+"""Free of what formats of tool calls put round a name."""
 
 
 class FunctionDefinition(Struct, frozen=True):
-    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    name: ToolName
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class Tool(Struct, frozen=True):
@@ -50,15 +52,33 @@ class Tool(Struct, frozen=True):
     function: FunctionDefinition
 
 
+class NamedFunction(Struct, frozen=True):
+    name: str
+
+
+class NamedTool(Struct, frozen=True):
+    """The one tool to be called."""
+
+    function: NamedFunction
+    type: Literal["function"] = "function"
+
+
+class AllowedTools(Struct, frozen=True):
+    """Those of the request's tools that may be called this time."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Meta(min_length=1, max_length=128)]
+
+
 class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1, max_length=2048)]
     max_completion_tokens: PositiveCount | None = None
     max_tokens: PositiveCount | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    response_format: ResponseFormat | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     function_call: object = None
     modalities: list[str] | None = None
@@ -99,10 +119,26 @@ class ChoiceLogprobs(Struct, frozen=True):
     refusal: None = None
 
 
+class ReplyFunction(Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class ReplyToolCall(Struct, frozen=True):
+    id: str
+    function: ReplyFunction
+    type: str = "function"
+
+
 class ReplyMessage(Struct, frozen=True):
+    """content: None beside calls alone. Thoughts go by both names that clients read."""
+
     content: str | None
     role: str = "assistant"
     refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ReplyToolCall] | UnsetType = UNSET
 
 
 class Choice(Struct, frozen=True):
@@ -122,11 +158,28 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     system_fingerprint: str | None = None
 
 
+class FunctionDelta(Struct, frozen=True):
+    arguments: str
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(Struct, frozen=True):
+    """id, type and name come once, in a call's first chunk: SDKs concatenate repeated strings."""
+
+    index: int
+    function: FunctionDelta
+    id: str | UnsetType = UNSET
+    type: str | UnsetType = UNSET
+
+
 class ChoiceDelta(Struct, frozen=True):
     """`role` comes once, in a choice's first chunk: SDKs concatenate repeated strings."""
 
     role: str | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, frozen=True):

@@ -7,12 +7,22 @@ import msgspec
 from gateway.errors import Unsupported
 from gateway.openai.chat import ContentPart, Message, ToolCall
 
-_ROLES = {"developer": "system"}
+_ROLES = {"developer": "system", "function": "tool"}
 
 
 def read_messages(messages: list[Message]) -> list[dict[str, Any]]:
-    """Content as plain text, `developer` as `system`, arguments of tool calls as objects."""
-    return [_read_message(message, f"messages[{n}]") for n, message in enumerate(messages)]
+    """Content as plain text, `developer` as `system`, arguments of tool calls as objects.
+
+    A tool's answer gets the tool's name, which templates want and few clients send.
+    """
+    read = [_read_message(message, f"messages[{n}]") for n, message in enumerate(messages)]
+    names: dict[str, str] = {}
+    for message in read:
+        for call in message.get("tool_calls", []):
+            names[call["id"]] = call["function"]["name"]
+        if message["role"] == "tool" and (call_id := message.get("tool_call_id")) in names:
+            message.setdefault("name", names[call_id])
+    return read
 
 
 def merge_systems(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
@@ -35,8 +45,11 @@ def _read_message(message: Message, path: str) -> dict[str, Any]:
         read["name"] = message.name
     if message.tool_call_id is not None:
         read["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        read["tool_calls"] = [_read_tool_call(call) for call in message.tool_calls]
+    calls = message.tool_calls or []
+    if message.function_call is not None:
+        calls = [*calls, ToolCall(message.function_call)]
+    if calls:
+        read["tool_calls"] = [_read_tool_call(call) for call in calls]
     if reasoning := message.reasoning_content or message.reasoning:
         read["reasoning_content"] = reasoning
     return read

@@ -1,7 +1,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from engine.api import Failure, Generation, Run, Sampling
+from engine.api import Delta, Failure, Generation, Run, Sampling, Usage
 from engine.text.generations import Generations
 from engine.text.prompts import PreparedPrompt
 from engine.wire import Output
@@ -43,6 +43,30 @@ def test_the_models_own_ends_can_be_ignored(generations, prompt):
     start = generations.start(7, 42, run(ignore_eos=True, stop_token_ids=(5,)), prompt)
 
     assert start.stop_token_ids == [5]
+
+
+def test_an_embedded_prompt_has_one_delta(generations, prompt):
+    """Its vector and its length; the worker is told of the model's task and of a pair's seam."""
+    pair = PreparedPrompt(prompt.tokenizer, prompt.token_ids, first_length=1)
+    start = generations.embed(3, 42, 5, pair)
+    read = generations.step([output(start.sequence, [])])
+    (made,), stops = generations.step([output(start.sequence, [], "length", vector=b"\1\2")])
+
+    assert (start.wants_vector, start.first_length, start.max_tokens) == (True, 1, 1)
+    assert read == ([], [])
+    usage = Usage(len(prompt.token_ids), 0)
+    assert made == (3, Delta(5, vector=b"\1\2", finish_reason="stop", usage=usage))
+    assert (stops, generations.cancel(3)) == ([], [])
+
+
+def test_an_embedding_that_fails_says_so(generations, prompt):
+    """And is forgotten."""
+    start = generations.embed(3, 42, 0, prompt)
+    failure = Failure("bad_request", "too long")
+    (made,), _ = generations.step([output(start.sequence, [], failure=failure)])
+
+    assert made == (3, Delta(0, failure=failure))
+    assert generations.cancel(3) == []
 
 
 def test_one_step_serves_many_streams(generations, prompt):

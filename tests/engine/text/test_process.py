@@ -25,6 +25,7 @@ from engine.wire import (
     Output,
     Prepare,
     PrepareDone,
+    Spell,
     Step,
     Stop,
     TextEvent,
@@ -140,6 +141,19 @@ async def test_a_bad_prompt_is_answered_with_its_failure(gateway, tmp_path):
     assert refused.failure.code == "template_failed"
     assert refused.failure.message.endswith("no")
     assert (await gateway.prepare(TextPrompt(HELLO))).prepared is not None
+
+
+async def test_a_ticket_is_spelt_until_it_is_discarded(gateway):
+    """Later nobody knows what it was, which is said and not kept silent."""
+    ticket = await gateway.ticket()
+    gateway.channel.send(Spell(1, ticket))
+    known = await gateway.channel.receive()
+    gateway.channel.send(Discard([ticket]))
+    gateway.channel.send(Spell(2, ticket))
+    unknown = await gateway.channel.receive()
+
+    assert (known.call, known.spelling.text) == (1, HELLO)
+    assert (unknown.call, unknown.failure.code) == (2, "internal")
 
 
 async def test_a_stream_runs_from_start_to_stop(gateway, attached, worker, byte_level):

@@ -48,6 +48,28 @@ async def test_ids_are_used_as_they_are(reader, source):
     assert prepared.token_ids == [5, 0, VOCAB_SIZE - 1]
 
 
+async def test_a_text_alone(reader, source, byte_level):
+    """Without a BOS, and with control tokens left text, where that is asked for."""
+    text = f"hello{byte_level.eos_token}"
+    prompt = TextPrompt(text, adds_bos=False, spells_control=False)
+
+    prepared = await reader.prepare(source(), prompt)
+
+    assert prepared.token_ids == byte_level.encode(text, add_bos=False, allow_special=False)
+
+
+async def test_a_prompt_is_spelt(reader, source, byte_level):
+    """As it was rendered; ids as the bytes of their tokens, control tokens by their names."""
+    text = f"hé{byte_level.eos_token}"
+    rendered = await reader.prepare(source(), TextPrompt(text, adds_bos=False))
+    ids = await reader.prepare(source(), TokenPrompt(rendered.token_ids))
+
+    assert rendered.spelling == ids.spelling
+    assert rendered.spelling.text == text
+    assert b"".join(rendered.spelling.pieces) == text.encode()
+    assert len(rendered.spelling.pieces) == len(rendered.token_ids)
+
+
 async def test_a_template_writes_its_own_bos(reader, source, byte_level):
     """What the template renders is encoded as it stands: one BOS if it wrote one, else none."""
     chat = ChatPrompt([USER])

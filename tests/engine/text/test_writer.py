@@ -105,7 +105,7 @@ def test_a_stop_string_ends_the_text(writer, encode):
     deltas, is_stopped = write_all(writer(stop=("STOP",)), ids, with_logprobs=True)
 
     assert (text_of(deltas), is_stopped) == ("one ", True)
-    assert deltas[-1].finish_reason == "stop"
+    assert (deltas[-1].finish_reason, deltas[-1].stop_string) == ("stop", "STOP")
     sent = [i for delta in deltas for i in delta.token_ids]
     assert sent == ids[: len(sent)]
     assert len(sent) < deltas[-1].usage.completion_tokens < len(ids)
@@ -117,6 +117,7 @@ def test_a_stop_string_that_does_not_come_is_sent_at_the_end(writer, encode):
     deltas, is_stopped = write_all(writer(stop=("STOP",)), encode("one STO"))
 
     assert (text_of(deltas), is_stopped) == ("one STO", False)
+    assert deltas[-1].stop_string is None
 
 
 def test_stop_strings_do_not_count_before_the_minimum(writer, encode):

@@ -39,6 +39,25 @@ def test_tool_calls_and_their_results():
     assert tool == {"role": "tool", "content": "found", "tool_call_id": "call_1", "name": "look"}
 
 
+def test_a_result_is_called_like_its_tool():
+    """Templates print the name, and clients send the id alone; the oldest form has no ids at all."""
+    old = FunctionCall("look", "{}")
+    messages = [
+        Message("assistant", tool_calls=[ToolCall(FunctionCall("find"), "call_1")]),
+        Message("tool", "found", tool_call_id="call_1"),
+        Message("tool", "lost", tool_call_id="call_9"),
+        Message("assistant", function_call=old),
+        Message("function", "seen", name="look"),
+    ]
+
+    _, found, lost, assistant, seen = read_messages(messages)
+
+    assert found["name"] == "find"
+    assert "name" not in lost
+    assert assistant["tool_calls"][0]["function"] == {"name": "look", "arguments": {}}
+    assert (seen["role"], seen["name"]) == ("tool", "look")
+
+
 def test_what_is_no_text_is_refused_by_its_place():
     """An image is not dropped in silence."""
     messages = [Message("user", "x"), Message("user", [ContentPart("image_url")])]

@@ -13,7 +13,7 @@ from gateway.translate.models import STATUSES, read_event, read_model
 @pytest.mark.parametrize(("model_id", "owner"), [("org/tiny", "org"), ("tiny", "roundhouse")])
 def test_the_owner_is_the_first_folder(card, model_id, owner):
     """As on the hub; a model without one is ours."""
-    status = ModelStatus("key", state="loaded", device="cpu", leases=1)
+    status = ModelStatus("key", state="loaded", place=("cpu",), leases=1)
     model = read_model(KnownModel(model_id, card, created=1), status, 512)
 
     assert (model.id, model.owned_by, model.name) == (model_id, owner, "tiny")

@@ -1,0 +1,107 @@
+"""Calls as tags with a tag for each argument, whose value is bare."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.text.tools import schema as schemas
+from engine.text.tools.arguments import Arguments
+from engine.text.tools.lark import Calls, Lark, Tool
+from engine.text.tools.reader import Parse, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class XmlCalls:
+    """`opening` (`call` name `>` (`parameter` key `>` value `parameter_end`)* `call_end`)+ `closing`.
+
+    named: what stands after a name. gap: what stands round a value and is no part of it. kinds: what
+    stands after a key instead, by whether the value is a string, where the format says so.
+    """
+
+    opening: str
+    closing: str
+    call: str
+    call_end: str
+    parameter: str
+    parameter_end: str
+    named: str = ">"
+    gap: str = ""
+    kinds: tuple[tuple[str, bool], ...] = ()
+
+    def parse(self, reader: Reader) -> Parse[None]:
+        # a call without its opening is a slip that models make
+        while found := (yield from reader.scan(reader.say, self.opening, self.call)):
+            yield from reader.attempt(self._calls(reader, is_in=found == self.call), found)
+
+    def _calls(self, reader: Reader, *, is_in: bool) -> Parse[None]:
+        if not is_in:
+            yield from reader.space()
+            yield from reader.expect(self.call)
+        while True:
+            yield from self._call(reader)
+            reader.keep()
+            yield from reader.space()
+            if (yield from reader.accept(self.closing)):
+                return
+            yield from reader.expect(self.call)
+
+    def _call(self, reader: Reader) -> Parse[None]:
+        name = (yield from reader.until(self.named)).strip()
+        reader.call(name)
+        arguments = Arguments(reader, reader.schema(name))
+        while True:
+            with reader.held():
+                yield from reader.space()
+                tag = yield from reader.expect(self.parameter, self.call_end)
+            if tag == self.call_end:
+                arguments.close()
+                return
+            yield from self._argument(reader, arguments)
+
+    def _argument(self, reader: Reader, arguments: Arguments) -> Parse[None]:
+        is_text: bool | None = None
+        with reader.held():
+            name = yield from reader.until('"' if self.kinds else self.named)
+            if self.kinds:
+                kinds = dict(self.kinds)
+                is_text = kinds[(yield from reader.expect(*kinds))]
+            yield from reader.accept(self.gap)
+        closings = dict.fromkeys((self.gap + self.parameter_end, self.parameter_end))
+        yield from arguments.read(name, *closings, is_text=is_text)
+
+    def grammar(self, lark: Lark, calls: Calls) -> str:
+        each = [self._call_rule(lark, tool) for tool in calls.tools]
+        one = lark.rule("call", " | ".join(each))
+        more = f" ({one})*" if calls.is_parallel else ""
+        return f'{lark.mark(self.opening)} "\\n" {one}{more} {lark.mark(self.closing)}'
+
+    def _call_rule(self, lark: Lark, tool: Tool) -> str:
+        parts = [lark.text(f"{self.call}{tool.name}{self.named}\n")]
+        properties = tool.schema.get("properties")
+        required = tool.schema.get("required") or []
+        for name, schema in (properties if isinstance(properties, dict) else {}).items():
+            rule = self._argument_rule(lark, name, schema if isinstance(schema, dict) else {})
+            parts.append(rule if name in required else f"{rule}?")
+        return lark.rule("function", " ".join([*parts, lark.text(f"{self.call_end}\n")]))
+
+    def _argument_rule(self, lark: Lark, name: str, schema: Mapping[str, Any]) -> str:
+        is_text = schemas.is_text(schema)
+        named = self.named
+        if self.kinds:
+            named = '"' + next(text for text, kind in self.kinds if kind == is_text)
+        opening = lark.text(f"{self.parameter}{name}{named}{self.gap}")
+        closing = self.gap + self.parameter_end
+        value = text_rule(lark, schema, closing) if is_text else (
+            f"{lark.json(schema)} {lark.text(closing)}"
+        )  # fmt: skip
+        return lark.rule("argument", f'{opening} {value} "\\n"')
+
+
+def text_rule(lark: Lark, schema: Mapping[str, Any], closing: str) -> str:
+    """A bare string and its closing: one of the schema's, if it lists them."""
+    choices = schema.get("enum")
+    if isinstance(choices, list) and choices:
+        listed = " | ".join(json.dumps(str(choice), ensure_ascii=False) for choice in choices)
+        return f"({listed}) {lark.text(closing)}"
+    return lark.until(closing)
