@@ -19,18 +19,31 @@ from gateway.errors import error_response
 from gateway.events import Events
 from gateway.metrics import make_registry
 from gateway.pool import Pool
+from gateway.routes.anthropic import AnthropicController
 from gateway.routes.chat import ChatController
 from gateway.routes.completions import CompletionController
 from gateway.routes.edge import Edge
+from gateway.routes.embeddings import EmbeddingController
 from gateway.routes.health import HealthController
 from gateway.routes.metrics import MetricsController
 from gateway.routes.models import ModelController
 from gateway.routes.ollama import OllamaController
+from gateway.routes.ollama_chat import OllamaChatController
 from gateway.routes.origins import Origins
+from gateway.routes.preload import preload_models
+from gateway.routes.responses import ResponsesController
 from gateway.routes.router import RouterController
 from gateway.routes.services import Services
+from gateway.routes.tokens import TokenController
 from gateway.translate.presets import check_presets
-from gateway.wiring import check_devices, devices_of, groups_of, host_memory_of, limits_of
+from gateway.wiring import (
+    check_devices,
+    devices_of,
+    groups_of,
+    host_memory_of,
+    limits_of,
+    make_store,
+)
 
 MAX_TEMPLATE_BYTES = 256 * 1024
 END_SECONDS = 1.0
@@ -46,6 +59,9 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         services.catalog.start()
+        preload = asyncio.create_task(preload_models(services))
+        services.preloading.add(preload)
+        preload.add_done_callback(services.preloading.discard)
         try:
             yield
         finally:
@@ -55,9 +71,14 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         [
             ChatController,
             CompletionController,
+            EmbeddingController,
+            ResponsesController,
             ModelController,
             RouterController,
             OllamaController,
+            OllamaChatController,
+            AnthropicController,
+            TokenController,
             HealthController,
             MetricsController,
         ],
@@ -89,7 +110,9 @@ def _make_services(settings: Settings, engine: Engine) -> Services:
     events = Events(lambda: {model.id: pool.status(model.key) for model in catalog.models})
     pool.observe(events)
     catalog.when_scanned = lambda: pool.regroup(groups_of(settings, catalog))
-    return Services(settings, engine, catalog, pool, events, make_registry(engine, pool))
+    registry = make_registry(engine, pool)
+    store = make_store(settings.store)
+    return Services(settings, engine, catalog, pool, events, registry, store)
 
 
 def _read_template(path: Path) -> str:
@@ -187,6 +210,7 @@ async def _serve(settings: Settings, on_ready: Callable[[State], None] | None) -
         devices,
         dtype=settings.dtype,
         kv_dtype=settings.kv_dtype,
+        speculate=settings.speculate,
         images=ImageCache(settings.image_cache, settings.image_cache_bytes),
         host=host_memory_of(settings, len(devices)),
         threads=settings.threads,

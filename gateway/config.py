@@ -23,6 +23,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Priority = Annotated[int, Meta(ge=-100, le=100)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+DeviceNames = Annotated[list[str], Meta(min_length=2)]
 Scalar = str | int | float | bool
 
 
@@ -71,15 +72,19 @@ class PoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What holds for one model, whoever asks for it.
 
-    pin: it is never evicted. keep_alive: how long it stays after its last request; None as long as
+    pin: it is never evicted. preload: it is loaded at the start, if it fits beside those before it
+    in the file. keep_alive: how long it stays after its last request; None as long as
     nothing else needs the room. priority: each level counts as `max_wait_seconds` already waited.
-    devices: the only ones it may go to, by name.
+    devices: the only ones it may go to, by name. tensor_parallel: over how many it is spread; None:
+    over the fewest that hold it.
     """
 
     pin: bool = False
+    preload: bool = False
     keep_alive: Duration | None = None
     priority: Priority | None = None
     devices: list[str] = []
+    tensor_parallel: Count | None = None
 
 
 class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,11 +123,25 @@ class GroupSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     alone: bool = False
 
 
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of the Responses API.
+
+    path: a file, or "memory" to forget all with the process. keep: how long after its last use.
+    max_bytes: of all of them; the longest unused goes first.
+    """
+
+    path: str = "memory"
+    keep: Duration = Duration(30 * 24 * 3600)
+    max_bytes: Bytes = Bytes(256 * 2**20)
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """memory: bytes that models may take; None leaves it to the command's own estimate.
 
+    speculate: tokens that a sequence guesses ahead at most; what it says stays the same.
     devices: instead of `memory`, a worker for each with memory of its own; named cpu:0, cpu:1 ...,
     or cpu if it is alone. threads: what each worker computes with; None is every core.
+    tensor_parallel: groups of devices that may hold a model together.
     image_cache, image_cache_bytes: as in `engine.api.ImageCache`. warm_memory, parked_memory: as in
     `engine.api.HostMemory`, over all devices together.
     max_wait_seconds: how long a cold model waits before busy ones are closed to make room for it.
@@ -136,9 +155,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models_dir: Path = Path("models")
     memory: Bytes | None = None
     devices: list[DeviceBudget] = []
+    tensor_parallel: list[DeviceNames] = []
     threads: Count | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     kv_dtype: Literal["auto", "q8_0"] = "auto"
+    speculate: Annotated[int, Meta(ge=0)] = 0
     image_cache: str = "auto"
     image_cache_bytes: Bytes | None = None
     warm_memory: Bytes | None = None
@@ -152,6 +173,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["auto", "console", "json"] = "auto"
     limits: Limits = field(default_factory=Limits)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     model: dict[str, ModelSettings] = {}
     presets: dict[str, Preset] = {}
     groups: list[GroupSettings] = []

@@ -5,7 +5,7 @@ Streams that have begun send the same envelope as an event.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any, ClassVar
 
@@ -58,12 +58,43 @@ class Unsupported(InvalidRequest):
     code = "unsupported_value"
 
 
+class InvalidSchema(InvalidRequest):
+    """A JSON schema that answers cannot be made to follow."""
+
+    code = "invalid_json_schema"
+
+
+class InvalidGrammar(InvalidRequest):
+    """A regular expression or grammar that answers cannot be made to follow."""
+
+    code = "invalid_grammar"
+
+
 class NoChatTemplate(InvalidRequest):
     code = "no_chat_template"
 
 
 class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    code = "previous_response_not_found"
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(
+            f"previous_response_id: no finished response {response_id[:80]!r} is kept here, or one "
+            f"before it is gone.",
+            "previous_response_id",
+        )
+
+
+class ResponseNotFound(GatewayError):
+    status = 404
+    code = "not_found"
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"No response {response_id[:80]!r} is kept here.", "response_id")
 
 
 class ModelNotFound(GatewayError):
@@ -278,16 +309,28 @@ def _(error: HTTPException) -> Problem:
     return Problem(status, body)
 
 
-def error_response(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's handler of every exception."""
-    problem = problem_of(error)
-    note(error=problem.body.message)
-    if not is_foreseen(error):
-        log.error("request_failed", exc_info=error)
-    allow = getattr(error, "headers", None) or {}
-    return Response(
-        _encode(problem.reply),
-        status_code=problem.status,
-        headers={**allow, **problem.headers},
-        media_type="application/json",
-    )
+Shape = Callable[[Problem], tuple[int, Struct]]
+"""A problem's status and body, as the client's API has them."""
+
+
+def error_handler(shape: Shape) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
+    """Litestar's handler of every exception of routes whose API words its errors so."""
+
+    def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        problem = problem_of(error)
+        note(error=problem.body.message)
+        if not is_foreseen(error):
+            log.error("request_failed", exc_info=error)
+        status, body = shape(problem)
+        allow = getattr(error, "headers", None) or {}
+        return Response(
+            _encode(body),
+            status_code=status,
+            headers={**allow, **problem.headers},
+            media_type="application/json",
+        )
+
+    return respond
+
+
+error_response = error_handler(lambda problem: (problem.status, problem.reply))

@@ -217,7 +217,7 @@ class Catalog:
     def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
         names = self.chat_templates
         template = next((names[name] for name in names if self._leads(name, entry.id)), None)
-        if template is not None and "chat" not in card.tasks:
+        if template is not None and card.tasks == ("completion",):
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
         created = entry.found.stamp.modified_ns // 10**9
         aliases = tuple(a for a, target in self.aliases.items() if self._leads(target, entry.id))

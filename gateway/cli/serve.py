@@ -30,6 +30,7 @@ _OPTIONS = (
     "parked_memory",
     "dtype",
     "kv_dtype",
+    "speculate",
     "image_cache",
 )
 """Settings that the command line can give."""
@@ -73,6 +74,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--kv-dtype",
         choices=("auto", "q8_0"),
         help="what keys and values are kept in; q8_0 takes half the memory (default: auto)",
+    )
+    parser.add_argument(
+        "--speculate",
+        type=int,
+        metavar="N",
+        help="tokens to guess ahead at most, where a text repeats itself; it says the same, sooner"
+        " (default: 0, none)",
     )
     parser.add_argument(
         "--image-cache",

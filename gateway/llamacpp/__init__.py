@@ -1,1 +1,1 @@
-"""Wire structs of llama.cpp's router and nothing else."""
+"""Wire structs of llama.cpp's router and server and nothing else."""

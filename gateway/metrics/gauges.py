@@ -1,5 +1,6 @@
 """What is worked out only when it is asked for: how things stand at the moment of a scrape."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -57,9 +58,9 @@ class Gauges:
         totals: Counter[tuple[str, str]] = Counter()
         for status in loaded.values():
             if status.handle in reports:
-                for kind in USES:
+                for device_name, kind in itertools.product(status.place, USES):
                     num_bytes = getattr(reports[status.handle], f"{kind}_bytes")
-                    totals[status.device or "", kind] += num_bytes
+                    totals[device_name, kind] += num_bytes
         for device in self._engine.devices:
             for kind in USES:
                 used.add_metric((device.name, kind), totals[device.name, kind])
@@ -82,6 +83,12 @@ class Gauges:
             "Tokens of prompts that a prefix cache had.",
             labels=("device",),
         )
+        drafted = CounterMetricFamily(
+            "roundhouse_drafted_tokens", "Tokens guessed ahead.", labels=("device",)
+        )
+        accepted = CounterMetricFamily(
+            "roundhouse_accepted_tokens", "Guesses that were right.", labels=("device",)
+        )
         steps = CounterMetricFamily("roundhouse_steps", "Steps of the worker.", labels=("device",))
         stats, seconds = self._engine.status.stats, self._pool.swap_seconds()
         for device in self._engine.devices:
@@ -91,8 +98,10 @@ class Gauges:
             swapping.add_metric((device.name,), seconds.get(device.name, 0.0))
             prompts.add_metric((device.name,), counted.prompt_tokens)
             cached.add_metric((device.name,), counted.cached_tokens)
+            drafted.add_metric((device.name,), counted.drafted_tokens)
+            accepted.add_metric((device.name,), counted.accepted_tokens)
             steps.add_metric((device.name,), counted.steps)
-        yield from (host, swapping, prompts, cached, steps)
+        yield from (host, swapping, prompts, cached, drafted, accepted, steps)
 
 
 def _requests(statuses: Mapping[str, ModelStatus]) -> Iterator[Metric]:

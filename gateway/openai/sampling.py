@@ -1,8 +1,10 @@
 """The fields that chat and plain completions share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
+
+from gateway.openai.formats import Choices, ResponseFormat, StructuredOutputs
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -42,10 +44,12 @@ class SamplingFields(Struct, frozen=True, kw_only=True):
     """Ollama's: how long the model stays after the request, as 300, "10m", 0, or -1 for ever."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    grammar: object = None
-    json_schema: object = None
-    guided_json: object = None
-    guided_regex: object = None
-    guided_choice: object = None
-    guided_grammar: object = None
-    structured_outputs: object = None
+    response_format: ResponseFormat | None = None
+    grammar: str | None = None
+    """llama.cpp's, as is `json_schema`: in GBNF, or Lark. The others are vLLM's."""
+    json_schema: dict[str, Any] | None = None
+    guided_json: str | dict[str, Any] | None = None
+    guided_regex: str | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: str | None = None
+    structured_outputs: StructuredOutputs | None = None

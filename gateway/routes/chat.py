@@ -9,7 +9,8 @@ from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.respond import respond
 from gateway.routes.services import services_of
-from gateway.translate.chat import ChatReply, read_chat
+from gateway.translate.chat import read_chat
+from gateway.translate.chat_reply import ChatReply
 from gateway.translate.job import Job
 from gateway.translate.presets import preset_chat
 

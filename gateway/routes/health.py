@@ -1,7 +1,7 @@
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Request, Response, get, route
 from msgspec import Struct
 
 from gateway.routes.services import Services, services_of
@@ -23,6 +23,11 @@ class Health(Struct, frozen=True):
 
 
 class HealthController(Controller):
+    @route("/", http_method=["GET", "HEAD"])
+    async def root(self) -> Response[bytes]:
+        """Clients of Anthropic's and Ollama's ask it for a sign of life."""
+        return Response(b"Roundhouse is running", media_type="text/plain")
+
     @get("/livez")
     async def livez(self) -> Response[bytes]:
         """Says only that the process answers."""

@@ -56,6 +56,7 @@ def terms_of(model: KnownModel) -> Terms:
         keep_alive_seconds=None if stays else settings.keep_alive,
         priority=settings.priority or 0,
         devices=tuple(settings.devices),
+        tensor_parallel=settings.tensor_parallel,
     )
 
 

@@ -5,11 +5,13 @@ import msgspec
 from litestar import Controller, Request, Response, get
 from litestar.params import FromPath
 
+from gateway.anthropic.models import ModelList as AnthropicList
 from gateway.catalog.catalog import KnownModel
 from gateway.openai.models import Model, ModelList
 from gateway.pool import TooLarge
 from gateway.routes.lease import terms_of
 from gateway.routes.services import Services, services_of
+from gateway.translate import anthropic
 from gateway.translate.models import read_model
 
 LIST_SECONDS = 2.0
@@ -23,8 +25,9 @@ class ModelController(Controller):
     async def list_all(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         await services.catalog.wait(LIST_SECONDS)
-        models = [_shown(services, model) for model in services.catalog.models]
-        return Response(_encode(ModelList(models)), media_type="application/json")
+        if _is_anthropic(request):
+            return _json(_anthropic_list(services))
+        return _json(ModelList([_shown(services, model) for model in services.catalog.models]))
 
     @get("/v1/models/{model_id:path}")
     async def retrieve(
@@ -33,14 +36,35 @@ class ModelController(Controller):
         """The id as it is or with its slashes as %2F: both arrive here alike."""
         services = services_of(request)
         model = await services.catalog.resolve(str(model_id).lstrip("/"))
-        return Response(_encode(_shown(services, model)), media_type="application/json")
+        if _is_anthropic(request):
+            return _json(anthropic.read_model(model, shown_context(services, model)))
+        return _json(_shown(services, model))
+
+
+def _is_anthropic(request: Request[Any, Any, Any]) -> bool:
+    """Both APIs list models at one path; only one of them sends this header."""
+    return "anthropic-version" in request.headers
 
 
 def _shown(services: Services, model: KnownModel) -> Model:
-    terms = terms_of(model)
-    fit = services.pool.fit(model.card, terms)
-    # one that cannot be served here is listed with what it would have elsewhere
-    context_length = (
-        model.card.context_length if isinstance(fit, TooLarge) else fit.placement.kv_tokens
-    )
-    return read_model(model, services.pool.status(model.key, terms), context_length)
+    status = services.pool.status(model.key, terms_of(model))
+    return read_model(model, status, shown_context(services, model))
+
+
+def _anthropic_list(services: Services) -> AnthropicList:
+    models = [
+        anthropic.read_model(model, shown_context(services, model))
+        for model in services.catalog.models
+    ]
+    first, last = (models[0].id, models[-1].id) if models else (None, None)
+    return AnthropicList(models, first, last)
+
+
+def shown_context(services: Services, model: KnownModel) -> int:
+    """One that cannot be served here is listed with what it would have elsewhere."""
+    fit = services.pool.fit(model.card, terms_of(model))
+    return model.card.context_length if isinstance(fit, TooLarge) else fit.placement.kv_tokens
+
+
+def _json(reply: msgspec.Struct) -> Response[bytes]:
+    return Response(_encode(reply), media_type="application/json")

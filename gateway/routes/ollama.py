@@ -1,24 +1,30 @@
-"""What Ollama's clients ask to see which models there are, and which are in memory."""
+"""What Ollama's clients ask to see: which models there are and are in memory, and what they are."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Request, Response, get, post
 
+from gateway.errors import InvalidRequest, error_handler
 from gateway.ollama.models import Running, RunningList, TagList, Version
-from gateway.routes.models import LIST_SECONDS
+from gateway.ollama.requests import ShowRequest
+from gateway.routes.body import decode, read_body
+from gateway.routes.models import LIST_SECONDS, shown_context
+from gateway.routes.ollama_chat import shape_problem
 from gateway.routes.services import Services, services_of
-from gateway.translate.ollama import read_running, read_tag
+from gateway.translate.ollama import read_running, read_shown, read_tag
+from gateway.translate.ollama_requests import model_name
 from gateway.version import own_version
 
 _RESIDENT = {"loaded", "draining"}
 
+_show = msgspec.json.Decoder(ShowRequest)
 _encode = msgspec.json.Encoder().encode
 
 
 class OllamaController(Controller):
-    """Lists only: chats go to OpenAI's routes."""
+    exception_handlers = {Exception: error_handler(shape_problem)}  # noqa: RUF012 - Litestar's way
 
     @get("/api/tags")
     async def list_tags(self, request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -33,6 +39,16 @@ class OllamaController(Controller):
     @get("/api/version")
     async def show_version(self) -> Response[bytes]:
         return _json(Version(own_version()))
+
+    @post("/api/show", status_code=200)
+    async def show(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        services = services_of(request)
+        body = await read_body(request, services.settings.limits.body_seconds)
+        wanted = decode(body, _show)
+        if not (name := wanted.model or wanted.name):
+            raise InvalidRequest("model: which?", "model")
+        model = await services.catalog.resolve(model_name(name))
+        return _json(read_shown(model, shown_context(services, model)))
 
 
 def _running(services: Services) -> list[Running]:

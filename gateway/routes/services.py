@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Request
 from prometheus_client import CollectorRegistry
@@ -12,13 +12,17 @@ from gateway.catalog.catalog import Catalog
 from gateway.config import Settings
 from gateway.events import Events
 from gateway.pool import Pool
+from gateway.store import ResponseStore
+
+if TYPE_CHECKING:
+    from gateway.routes.detached import Detached
 
 
 @dataclass(eq=False)
 class Services:
     """is_draining: the server takes its leave, so nobody should send it new requests.
 
-    registry: of this app's metrics alone.
+    registry: of this app's metrics alone. detached: responses that are made in the background.
     """
 
     settings: Settings
@@ -27,9 +31,11 @@ class Services:
     pool: Pool
     events: Events
     registry: CollectorRegistry
+    store: ResponseStore
     is_draining: bool = False
     answering: set[asyncio.Task[None]] = field(default_factory=set)
     preloading: set[asyncio.Task[Any]] = field(default_factory=set)
+    detached: "dict[str, Detached]" = field(default_factory=dict)
 
     def cut(self) -> None:
         """Ends every reply that is being made with an error."""
@@ -45,6 +51,7 @@ class Services:
         await asyncio.gather(*self.answering, *self.preloading, return_exceptions=True)
         await self.catalog.stop()
         await self.pool.close()
+        await self.store.close()
 
 
 def services_of(request: Request[Any, Any, Any]) -> Services:

@@ -10,6 +10,7 @@ from engine.api import Usage as EngineUsage
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.openai.completion import Completion, CompletionChoice, CompletionRequest, Logprobs
 from gateway.openai.usage import Usage
+from gateway.translate.formats import read_grammar
 from gateway.translate.job import Job
 from gateway.translate.logprobs import LogprobsWriter
 from gateway.translate.reply import new_id, now
@@ -19,9 +20,9 @@ from gateway.translate.sampling import (
     read_include_usage,
     read_keep_alive,
     read_n,
-    refuse_unsupported,
 )
 from gateway.translate.usage import total_usage
+from gateway.translate.vectors import require_task
 
 DEFAULT_MAX_TOKENS = 16
 
@@ -30,7 +31,7 @@ def read_completion(
     request: CompletionRequest, card: ModelCard, max_choices: int, max_prompts: int
 ) -> Job:
     """Raises `InvalidRequest` naming the field at fault."""
-    refuse_unsupported(request)
+    require_task(card, "completion")
     if request.suffix:
         raise Unsupported("suffix: this model cannot fill in the middle.", "suffix")
     n = read_n(request, max_choices)
@@ -50,6 +51,7 @@ def read_completion(
             echo=echo,
         ),
         prompt_param="prompt",
+        grammar_param=read_grammar(request)[1],
         n=n,
         max_tokens=max_tokens,
         stream=request.stream or False,

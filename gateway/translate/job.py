@@ -1,11 +1,11 @@
 """A request in the engine's words, before and after its prompts are tokenized."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from engine.api import ChatPrompt, Generation, Prepared, Prompt, Run, TextPrompt
+from engine.api import ChatPrompt, Generation, PairPrompt, Prepared, Prompt, Run, TextPrompt
 from gateway.errors import ContextLengthExceeded, InvalidRequest
 
 CHARACTERS_PER_TOKEN = 16
@@ -17,8 +17,10 @@ class Job:
     """What a request asks for. Its choices are prompt-major: index = prompt * n + j.
 
     generation.max_tokens is not used: `max_tokens` is, where None means the rest of the window.
-    prompt_param: the request's field that holds the prompt, for errors. keep_alive: seconds that the
-    model stays after the request; None leaves it to the model's own.
+    prompt_param, grammar_param: the request's fields that hold them, for errors. keep_alive: seconds that the
+    model stays after the request; None leaves it to the model's own. clamps: `max_tokens` that the
+    window has no room for are cut, as APIs do whose clients always ask for a great many.
+    num_prompt_tokens: of all prompts, once they are prepared.
     """
 
     prompts: tuple[Prompt, ...]
@@ -29,6 +31,9 @@ class Job:
     stream: bool = False
     include_usage: bool = False
     keep_alive: float | None = None
+    clamps: bool = False
+    num_prompt_tokens: int = 0
+    grammar_param: str | None = None
 
     @property
     def num_choices(self) -> int:
@@ -37,12 +42,19 @@ class Job:
     def refuse_hopeless(self, context_length: int) -> None:
         """Raises for prompts that cannot fit, before minutes are spent on tokenizing them."""
         for prompt in self.prompts:
-            if _least_tokens(prompt) > context_length:
+            least = least_tokens(prompt)
+            if least > context_length and self.clamps:
+                raise self._too_long(f"at least {least}", context_length)
+            if least > context_length:
                 raise ContextLengthExceeded(
                     f"This model's context length is {context_length} tokens; the prompt is far "
                     f"longer.",
                     self.prompt_param,
                 )
+
+    def measured(self, prepared: Sequence[Prepared]) -> "Job":
+        """The same, knowing how long its prompts are."""
+        return replace(self, num_prompt_tokens=sum(len(p.token_ids) for p in prepared))
 
     def runs(self, prepared: Sequence[Prepared], context_length: int) -> list[Run]:
         """One run per choice. Raises if a prompt and its completion do not fit the context."""
@@ -65,24 +77,34 @@ class Job:
         if not num_prompt_tokens:
             raise InvalidRequest("The prompt is empty.", self.prompt_param)
         room = context_length - num_prompt_tokens
-        least = 1 if self.max_tokens is None else self.max_tokens
+        least = 1 if self.max_tokens is None or self.clamps else self.max_tokens
+        if room < least and self.clamps:
+            raise self._too_long(f"{num_prompt_tokens}", context_length)
         if room < least:
             raise ContextLengthExceeded(
                 f"This model's context length is {context_length} tokens, but {num_prompt_tokens} "
                 f"of the prompt and {least} of the completion were requested.",
                 self.prompt_param,
             )
-        max_tokens = room if self.max_tokens is None else self.max_tokens
+        max_tokens = room if self.max_tokens is None else min(self.max_tokens, room)
         if self.generation.min_tokens > max_tokens:
             raise InvalidRequest(f"min_tokens is more than the {max_tokens} possible", "min_tokens")
         return max_tokens
 
+    def _too_long(self, num_tokens: str, context_length: int) -> ContextLengthExceeded:
+        # Claude Code looks for these words, and makes its conversation shorter
+        message = f"prompt is too long: {num_tokens} tokens > {context_length - 1} maximum"
+        return ContextLengthExceeded(message, self.prompt_param)
 
-def _least_tokens(prompt: Prompt) -> int:
+
+def least_tokens(prompt: Prompt) -> int:
+    """That a prompt is going to have, without tokenizing it."""
     match prompt:
         case ChatPrompt(messages):
             return sum(len(m["content"]) for m in messages) // CHARACTERS_PER_TOKEN
         case TextPrompt(text):
             return len(text) // CHARACTERS_PER_TOKEN
+        case PairPrompt(first, second):
+            return (len(first) + len(second)) // CHARACTERS_PER_TOKEN
         case _:
             return len(prompt.token_ids)

@@ -1,10 +1,21 @@
-"""Log-probabilities in the shape of plain completions, with no alternative lost to its name."""
+"""Log-probabilities as chats show them, and in the shape of plain completions.
+
+There no alternative is lost to its name.
+"""
 
 import codecs
 
 from engine.api import TokenLogprob, TopLogprob
+from gateway.openai import chat
 from gateway.openai.completion import Logprobs
 from gateway.translate.reply import finite
+
+
+def read_logprob(token: TokenLogprob) -> chat.TokenLogprob:
+    top = [chat.TopLogprob(t.text, finite(t.logprob), list(t.raw), t.token_id) for t in token.top]
+    # only a prompt's first token has none, and chat replies hold no prompt tokens
+    logprob = finite(token.logprob or 0.0)
+    return chat.TokenLogprob(token.text, logprob, list(token.raw), token.token_id, top)
 
 
 class LogprobsWriter:

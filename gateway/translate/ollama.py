@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+from engine.api import ModelCard
 from gateway.catalog.catalog import KnownModel
 from gateway.ollama.models import Details, Running, Tag
+from gateway.ollama.replies import Shown
 from gateway.pool import ModelStatus
 
 FOR_EVER = timedelta(days=100 * 365)
@@ -35,6 +37,33 @@ def read_running(model: KnownModel, status: ModelStatus, now: datetime) -> Runni
         size_vram=0 if (status.device or "").startswith("cpu") else status.bytes,
         context_length=status.kv_tokens,
     )
+
+
+def read_shown(model: KnownModel, context_length: int) -> Shown:
+    """context_length: tokens that a prompt and its completion may fill here."""
+    card = model.card
+    info = {
+        "general.architecture": card.family,
+        "general.basename": model.id.rsplit("/", 1)[-1],
+        "general.parameter_count": card.num_parameters,
+        f"{card.family}.context_length": context_length,
+        f"{card.family}.vocab_size": card.vocab_size,
+    }
+    return Shown(
+        modelfile=f"FROM {model.root}",
+        parameters="",
+        template="",
+        details=_details(model),
+        model_info=info,
+        capabilities=_capabilities(card),
+        modified_at=_written(datetime.fromtimestamp(model.created, UTC)),
+    )
+
+
+def _capabilities(card: ModelCard) -> list[str]:
+    """A model that chats is one that can be given tools."""
+    words = {"completion": "completion", "chat": "tools", "embedding": "embedding"}
+    return [word for task, word in words.items() if task in card.tasks]
 
 
 def parameter_size(number: int) -> str:

@@ -1,24 +1,13 @@
 """What chat and plain completions ask of the sampler, checked against the model."""
 
-from typing import Final
-
 from engine.api import Generation, ModelCard, Sampling
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.openai.sampling import SamplingFields
+from gateway.translate.formats import read_grammar
 from gateway.units import parse_duration
 
-UNSUPPORTED: Final = (
-    "grammar",
-    "json_schema",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "structured_outputs",
-)
 
-
-def refuse_unsupported(request: SamplingFields, fields: tuple[str, ...] = UNSUPPORTED) -> None:
+def refuse_unsupported(request: SamplingFields, fields: tuple[str, ...]) -> None:
     """A wish that would change the answer is honoured or refused, never dropped in silence."""
     for name in fields:
         if getattr(request, name) not in (None, False):
@@ -42,6 +31,7 @@ def read_generation(
         ignore_eos=request.ignore_eos or False,
         min_tokens=request.min_tokens or 0,
         echo=echo,
+        grammar=read_grammar(request)[0],
     )
 
 

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 
 from engine.api import Usage as EngineUsage
-from gateway.openai.usage import PromptTokensDetails, Usage
+from gateway.openai.usage import CompletionTokensDetails, PromptTokensDetails, Usage
 
 
 def total_usage(by_choice: Mapping[int, EngineUsage], n: int) -> Usage:
@@ -15,4 +15,5 @@ def total_usage(by_choice: Mapping[int, EngineUsage], n: int) -> Usage:
         completion_tokens,
         prompt_tokens + completion_tokens,
         PromptTokensDetails(cached_tokens),
+        CompletionTokensDetails(sum(usage.reasoning_tokens for usage in by_choice.values())),
     )

@@ -7,11 +7,13 @@ is set; then a test decides when and how: `report_progress(path, 0.4)`, `finish_
 `fail_load(path, error)`, `finish_eviction(path)`, `finish_pause(path)`. A load that resumes a paused
 model lets its streams go on; one that fails leaves it paused. `extra_bytes[path]` is what a load
 takes beyond its plan. `lose(device)` kills the worker: what ran on it raises `worker_lost`, the
-`on_lost` callbacks run; `restore(device)` starts it anew and the `on_ready` callbacks run.
+`on_lost` callbacks run, and what lay on other devices too keeps their bytes until it is evicted
+there; `restore(device)` starts it anew and the `on_ready` callbacks run.
 
 `prepare` makes one token per word (ids count up from 100, stable by word) and records what it was
 given in `prepared`; `errors["prepare"]` (or "inspect", "load", "generate"), when set, is raised.
-`generate` sends `deltas[path]` as scripted, or else one delta per piece of `replies[path]` (by
+`embed` gives each prompt's length and last id, cut to `vector_sizes[path]`, and records itself in
+`embeddings`. `generate` sends `deltas[path]` as scripted, or else one delta per piece of `replies[path]` (by
 default: "Hello", ", ", "world", "!"), each a token, cut at max_tokens. Each delta passes `gate`
 first: clear it to hold a stream in its middle, `step()` lets one through. What was asked is kept
 in `loads`, `evictions`, `generations`, `discarded` and `closed_streams`.
@@ -23,6 +25,8 @@ Generating with a handle that is gone raises `stale_handle`.
 """
 
 import asyncio
+import math
+import struct
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -36,16 +40,20 @@ from engine.api import (
     FinishReason,
     Footprint,
     Form,
+    Grammar,
     LoadOrder,
     LoadReport,
     ModelCard,
+    PairPrompt,
     Prepared,
     Prompt,
     Run,
+    Spelling,
     Task,
     TextPrompt,
     TextSource,
     TokenLogprob,
+    TokenPrompt,
     Usage,
 )
 
@@ -60,6 +68,8 @@ def make_card(
     tasks: tuple[Task, ...] = ("chat", "completion"),
     forms: tuple[Form, ...] = ("dense",),
     footprints: tuple[Footprint, ...] | None = None,
+    embedding_size: int = 0,
+    is_matryoshka: bool = False,
 ) -> ModelCard:
     """A card whose footprints all take `weights_bytes`, unless `footprints` are given."""
     return ModelCard(
@@ -77,6 +87,8 @@ def make_card(
         or tuple(
             Footprint(form, weights_bytes, kv_bytes_per_token, workspace_bytes) for form in forms
         ),
+        embedding_size=embedding_size,
+        is_matryoshka=is_matryoshka,
     )
 
 
@@ -84,7 +96,8 @@ def make_card(
 class FakeModel:
     """A model on a fake device: its order, its bytes, and how far it is.
 
-    runs: cleared while its weights are away; its streams wait for it.
+    bytes: on each of its devices. runs: cleared while its weights are away; its streams wait for
+    it. is_broken: one of its devices was lost.
     """
 
     order: LoadOrder
@@ -93,12 +106,17 @@ class FakeModel:
     done: asyncio.Future[None]
     is_loaded: bool = False
     is_paused: bool = False
+    is_broken: bool = False
+    devices: list[str] = field(default_factory=list)
     streams: int = 0
     runs: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def __post_init__(self) -> None:
+        self.devices = [self.order.device, *self.order.others]
+
     @property
     def is_loading(self) -> bool:
-        return not self.is_loaded and not self.is_paused
+        return not (self.is_loaded or self.is_paused or self.is_broken)
 
 
 @dataclass(slots=True)
@@ -107,6 +125,7 @@ class FakeEngine:
 
     cards: Iterable[ModelCard] = ()
     devices: Sequence[Device] = (Device("cpu", 1000),)
+    can_spread: bool = True
     hold_loads: bool = False
     hold_evictions: bool = False
     hold_pauses: bool = False
@@ -118,8 +137,11 @@ class FakeEngine:
     pauses: list[int] = field(default_factory=list)
     extra_bytes: dict[str, int] = field(default_factory=dict)
     prepared: list[tuple[TextSource, Prompt]] = field(default_factory=list)
+    checked: list[Grammar] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
     generations: list[tuple[str, int, list[Run]]] = field(default_factory=list)
+    embeddings: list[tuple[str, int, list[int]]] = field(default_factory=list)
+    vector_sizes: dict[str, int] = field(default_factory=dict)
     closed_streams: int = 0
     stats: dict[str, DeviceStats] = field(default_factory=dict)
     bugs: list[str] = field(default_factory=list)
@@ -172,8 +194,11 @@ class FakeEngine:
         """Kills the worker of `device` and tells who asked to know."""
         self._down.add(device)
         for handle, model in list(self.models.items()):
-            if model.order.device == device:
-                del self.models[handle]
+            if device in model.devices:
+                model.devices.remove(device)
+                model.is_broken = True
+                if not model.devices:
+                    del self.models[handle]
                 model.runs.set()  # its streams find that it is gone
                 _fail(model.done, _lost(device))
                 _fail(self._evicting.get(handle), _lost(device))
@@ -189,7 +214,7 @@ class FakeEngine:
 
     def held_bytes(self, device: str) -> int:
         models = self.models.values()
-        return sum(m.bytes for m in models if m.order.device == device and not m.is_paused)
+        return sum(m.bytes for m in models if device in m.devices and not m.is_paused)
 
     def _loading(self, path: str) -> FakeModel:
         for model in self.models.values():
@@ -214,15 +239,16 @@ class FakeEngine:
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
         self._raise_scripted("load")
-        if order.device in self._down:
-            raise _lost(order.device)
+        for device in (order.device, *order.others):
+            if device in self._down:
+                raise _lost(device)
         model = (self._resume if order.resumes else self._admit)(order, progress)
         try:
             if self.hold_loads:
                 await model.done
         except BaseException:
-            model.is_paused = order.resumes
-            if not order.resumes:
+            model.is_paused = order.resumes and not model.is_broken
+            if not (order.resumes or model.is_broken):
                 self.models.pop(order.handle, None)
             raise
         model.is_loaded = True
@@ -235,8 +261,11 @@ class FakeEngine:
         if handle not in self.models:
             raise EngineError("stale_handle", f"no model {handle} on {device}")
         model = self.models[handle]
-        self._expect(model.is_loaded or model.is_paused, f"evicting {handle}, which is loading")
-        self._expect(not model.streams, f"evicting {handle}, which is generating")
+        self._expect(device in model.devices, f"evicting {handle} from {device}, where it is not")
+        self._expect(not model.is_loading, f"evicting {handle}, which is loading")
+        self._expect(
+            model.is_broken or not model.streams, f"evicting {handle}, which is generating"
+        )
         self._expect(handle not in self._pausing, f"evicting {handle}, which is being paused")
         self.evictions.append(handle)
         if self.hold_evictions:
@@ -271,6 +300,16 @@ class FakeEngine:
         self._prompts[self._tickets] = token_ids
         return Prepared(self._tickets, token_ids)
 
+    async def check(self, source: TextSource, grammar: Grammar) -> None:
+        self.checked.append(grammar)
+        self._raise_scripted("check")
+
+    async def spell(self, ticket: int) -> Spelling:
+        """Words with a space between; an id that stands for none as <id>."""
+        words = {number: word for word, number in self._vocabulary.items()}
+        pieces = [words.get(n, f"<{n}>").encode() for n in self._prompts[ticket]]
+        return Spelling(b" ".join(pieces).decode(), pieces)
+
     def discard(self, ticket: int) -> None:
         self._prompts.pop(ticket, None)
         self.discarded.append(ticket)
@@ -279,14 +318,14 @@ class FakeEngine:
         self.generations.append((device, handle, list(runs)))
         self._raise_scripted("generate")
         model = self.models.get(handle)
-        if model is None or not (model.is_loaded or model.is_paused):
+        if model is None or model.is_loading or model.is_broken:
             raise EngineError("stale_handle", f"no model {handle} on {device}")
         model.streams += 1
         try:
             for delta in self._script(model.order.path, runs):
                 await self._pass_gate()
                 await model.runs.wait()
-                if handle not in self.models:
+                if model.is_broken:
                     raise _lost(device)
                 yield delta
         except GeneratorExit:
@@ -294,6 +333,17 @@ class FakeEngine:
             raise
         finally:
             model.streams -= 1
+
+    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+        """Of each prompt: its length, and its last id, as many values as `vectors` has for its path."""
+        self.embeddings.append((device, handle, list(tickets)))
+        self._raise_scripted("embed")
+        model = self.models.get(handle)
+        if model is None or not (model.is_loaded or model.is_paused):
+            raise EngineError("stale_handle", f"no model {handle} on {device}")
+        size = self.vector_sizes.get(model.order.path, 2)
+        prompts = [self._prompts[ticket] for ticket in tickets]
+        return [struct.pack(f"<{size}f", *[len(ids), ids[-1]][:size]) for ids in prompts]
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
         self._lost_callbacks.append(callback)
@@ -318,9 +368,10 @@ class FakeEngine:
         self.loads.append(order)
         footprint = next(f for f in self._cards[order.path].footprints if f.form == order.form)
         done = asyncio.get_running_loop().create_future()
-        model = FakeModel(
-            order, footprint.total(order.kv_tokens, order.state_slots), progress, done
-        )
+        # weights and caches are shared, and each device has a workspace of its own
+        whole = footprint.total(order.kv_tokens, order.state_slots) - footprint.workspace_bytes
+        share = math.ceil(whole / (1 + len(order.others))) + footprint.workspace_bytes
+        model = FakeModel(order, share, progress, done)
         self._expect_room(model)
         self.models[order.handle] = model
         return model
@@ -337,10 +388,11 @@ class FakeEngine:
         return model
 
     def _expect_room(self, model: FakeModel) -> None:
-        device = model.order.device
-        budget = next(d.memory_bytes for d in self.devices if d.name == device)
-        held = self.held_bytes(device)
-        self._expect(held + model.bytes <= budget, f"{held} + {model.bytes} > {budget} bytes")
+        for device in self.devices:
+            if device.name in model.devices:
+                held, budget = self.held_bytes(device.name), device.memory_bytes
+                bug = f"{held} + {model.bytes} > {budget} bytes on {device.name}"
+                self._expect(held + model.bytes <= budget, bug)
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
         match prompt:
@@ -348,8 +400,10 @@ class FakeEngine:
                 words = text.split()
             case ChatPrompt(messages):
                 words = [word for m in messages for word in str(m.get("content", "")).split()]
-            case _:
-                return list(prompt.token_ids)
+            case PairPrompt(first, second):
+                words = [*first.split(), *second.split()]
+            case TokenPrompt(token_ids):
+                return list(token_ids)
         return [self._vocabulary.setdefault(w, 100 + len(self._vocabulary)) for w in words]
 
     async def _pass_gate(self) -> None:

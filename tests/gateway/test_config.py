@@ -87,8 +87,10 @@ def test_what_is_said_of_models(tmp_path):
     devices = ["cpu:2GiB", "cpu:1GiB"]
     [model."org/a.b"]
     pin = true
+    preload = true
     keep_alive = "5m"
     devices = ["cpu:1"]
+    tensor_parallel = 1
     [presets.terse]
     model = "org/a.b"
     max_tokens = 50
@@ -104,6 +106,7 @@ def test_what_is_said_of_models(tmp_path):
 
     model, preset, group = settings.model["org/a.b"], settings.presets["terse"], settings.groups[0]
     assert (model.pin, model.keep_alive, model.devices) == (True, 300, ["cpu:1"])
+    assert (model.preload, model.tensor_parallel) == (True, 1)
     assert (preset.model, preset.max_tokens, preset.keep_alive) == ("org/a.b", 50, float("inf"))
     assert (group.models, group.at_most, group.alone) == (["a", "b"], 1, False)
     assert not settings.pool.pausing

@@ -36,7 +36,7 @@ async def test_overcommitting_a_device_is_a_bug():
     with pytest.raises(AssertionError):
         await engine.load(LoadOrder(2, "cpu", "/m/a", "dense", 16), lambda _: None)
 
-    assert engine.bugs == ["600 + 600 > 1000 bytes"]
+    assert engine.bugs == ["600 + 600 > 1000 bytes on cpu"]
 
 
 async def test_a_paused_model_keeps_its_stream_and_goes_on(fake_engine: FakeEngine):

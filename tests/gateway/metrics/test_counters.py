@@ -5,7 +5,7 @@ from engine.api import LoadReport
 from gateway.metrics.counters import Counters
 from gateway.pool.actions import CannotFit, Evict, Load, Pause, Reject, Revoke, Unloaded
 
-ORDER = Load(1, "org/tiny@0123", "cpu", "dense", kv_tokens=16, bytes=500)
+ORDER = Load(1, "org/tiny@0123", ("cpu",), "dense", kv_tokens=16, bytes=500)
 REPORT = LoadReport(400, 80, 0.3, workspace_bytes=30, tier="warm", phases={"map": 0.2})
 
 
@@ -44,7 +44,7 @@ def test_a_load_that_does_not(counters, registry, reason, outcome):
 
 def test_evictions_and_dwell(counters, registry):
     """By why, and how long the model was there."""
-    counters.on_evicted(Evict(1, "org/tiny@0123", "cpu"), "expired", 7.0)
+    counters.on_evicted(Evict(1, "org/tiny@0123", ("cpu",)), "expired", 7.0)
 
     assert registry.get_sample_value("roundhouse_evictions_total", {"reason": "expired"}) == 1
     assert registry.get_sample_value("roundhouse_dwell_seconds_sum") == 7.0
@@ -52,7 +52,7 @@ def test_evictions_and_dwell(counters, registry):
 
 def test_pauses_waits_refusals_and_losses(counters, registry):
     """Each in a count of its own."""
-    counters.on_action(Pause(1, "org/tiny@0123", "cpu", "other@4567"), 0.0)
+    counters.on_action(Pause(1, "org/tiny@0123", ("cpu",), "other@4567"), 0.0)
     counters.on_action(Reject(1, "org/tiny@0123", CannotFit(2, 1)), 0.0)
     counters.on_action(Revoke(1, "org/tiny@0123", (2, 3), Unloaded()), 0.0)
     counters.on_waited("org/tiny@0123", 0.5)

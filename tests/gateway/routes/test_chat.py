@@ -78,8 +78,15 @@ async def test_logprobs(client, live, tmp_path):
     """Alternatives come with their exact bytes, so that split characters can be put together."""
     top = [TopLogprob(7, "�", b"\xe2", -0.1), TopLogprob(8, "�", b"\x80", -9.0)]
     live.engine.deltas[str(tmp_path / "org/tiny.gguf")] = [
-        Delta(0, "", [7], [TokenLogprob(7, "�", b"\xe2", -0.1, top)]),
-        Delta(0, "x", [9], [TokenLogprob(9, "x", b"x", float("-inf"), [])], "stop", Usage(2, 2)),
+        Delta(0, token_ids=[7], logprobs=[TokenLogprob(7, "�", b"\xe2", -0.1, top)]),
+        Delta(
+            0,
+            "x",
+            token_ids=[9],
+            logprobs=[TokenLogprob(9, "x", b"x", float("-inf"), [])],
+            finish_reason="stop",
+            usage=Usage(2, 2),
+        ),
     ]
 
     reply = await client.chat.completions.create(

@@ -79,7 +79,17 @@ FIELDS = [
     (CHAT, {"top_logprobs": 3}, "top_logprobs"),
     (CHAT, {"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     (CHAT, {"stream_options": {"include_usage": True}}, "stream_options"),
-    (CHAT, {"response_format": {"type": "json_object"}}, "response_format.type"),
+    (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    (
+        CHAT,
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}},
+        "response_format.json_schema.name",
+    ),
+    (
+        CHAT,
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+        "response_format.json_schema.schema",
+    ),
     (CHAT, {"response_format": {"type": "xml"}}, "response_format.type"),
     (CHAT, {"tools": [{"type": "function"}]}, "tools[0]"),
     (CHAT, {"tool_choice": "required"}, "tool_choice"),
@@ -87,7 +97,15 @@ FIELDS = [
     (CHAT, {"chat_template": "{{ x }}"}, "chat_template"),
     (CHAT, {"chat_template_kwargs": {"messages": 1}}, "chat_template_kwargs.messages"),
     (CHAT, {"chat_template_kwargs": {"thinking": []}}, "chat_template_kwargs.thinking"),
-    (CHAT, {"guided_json": {}}, "guided_json"),
+    (CHAT, {"guided_json": "["}, "guided_json"),
+    (CHAT, {"guided_json": []}, "guided_json"),
+    (CHAT, {"guided_choice": []}, "guided_choice"),
+    (CHAT, {"guided_choice": ["a"], "guided_regex": "a"}, "guided_choice"),
+    (
+        CHAT,
+        {"structured_outputs": {"structural_tag": {}}},
+        "structured_outputs.structural_tag",
+    ),
     (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
     (
         CHAT,
@@ -193,9 +211,7 @@ async def test_a_body_over_the_limit_is_413(live):
         assert response.json()["error"]["code"] == "request_too_large"
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/schema", "/docs", "/v1/models/a/../b"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/schema", "/docs", "/v1/models/a/../b"])
 async def test_an_unknown_route_is_404(live, path):
     """No route of the framework's own is there, and its error bodies never show."""
     response = await live.http.get(path)

@@ -74,8 +74,16 @@ async def test_refusals_show(fake_engine, tmp_path):
 
 
 async def test_workers_tell_their_own(fake_engine, tmp_path):
-    """What they count of prompts and of the host's memory passes through."""
-    stats = DeviceStats(9, warm_bytes=5, parked_bytes=3, prompt_tokens=40, cached_tokens=10)
+    """What they count of prompts, of guesses and of the host's memory passes through."""
+    stats = DeviceStats(
+        9,
+        warm_bytes=5,
+        parked_bytes=3,
+        prompt_tokens=40,
+        cached_tokens=10,
+        drafted_tokens=8,
+        accepted_tokens=6,
+    )
     fake_engine.stats = {"cpu": stats}
     async with serving(fake_engine, tmp_path) as live:
         found = await samples(live)
@@ -85,6 +93,8 @@ async def test_workers_tell_their_own(fake_engine, tmp_path):
     assert found["roundhouse_prompt_tokens_total", "device=cpu"] == 40
     assert found["roundhouse_cached_prompt_tokens_total", "device=cpu"] == 10
     assert found["roundhouse_steps_total", "device=cpu"] == 9
+    assert found["roundhouse_drafted_tokens_total", "device=cpu"] == 8
+    assert found["roundhouse_accepted_tokens_total", "device=cpu"] == 6
 
 
 async def test_a_lost_worker_shows(live):

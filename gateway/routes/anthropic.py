@@ -1,0 +1,69 @@
+"""Anthropic's messages API. Whatever its headers say of versions and betas is all the same here."""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Controller, Request, Response, post
+
+from gateway import sse
+from gateway.anthropic.replies import Ping, TokenCount
+from gateway.anthropic.requests import CountRequest, MessagesRequest
+from gateway.catalog.catalog import KnownModel
+from gateway.errors import error_handler
+from gateway.routes.body import decode, read_body
+from gateway.routes.exchange import Exchange
+from gateway.routes.prepare import prepared
+from gateway.routes.respond import respond
+from gateway.routes.services import services_of
+from gateway.translate.anthropic import MessageReply, read_message_job, shows_thinking
+from gateway.translate.anthropic_errors import read_error, shape_problem
+from gateway.translate.job import Job
+
+_messages = msgspec.json.Decoder(MessagesRequest)
+_count = msgspec.json.Decoder(CountRequest)
+_encode = msgspec.json.Encoder().encode
+
+
+def _ping(progress: str) -> bytes:
+    """The event that its clients know, and for people what is going on."""
+    return sse.comment(progress) + sse.named_event(Ping())
+
+
+FRAMING: Final = sse.Framing(
+    event=sse.named_event,
+    filler=_ping,
+    failure=lambda reply: sse.named_event(read_error(reply)),
+    closing=b"",
+    error=read_error,
+)
+
+
+class AnthropicController(Controller):
+    exception_handlers = {Exception: error_handler(shape_problem)}  # noqa: RUF012 - Litestar's way
+
+    @post("/v1/messages", status_code=200)
+    async def create(self, request: Request[Any, Any, Any]) -> Response[Any]:
+        services = services_of(request)
+        limits = services.settings.limits
+        message = decode(await read_body(request, limits.body_seconds), _messages)
+
+        def read(model: KnownModel) -> Job:
+            return read_message_job(message, model.card, model.preset)
+
+        def reply_of(model_id: str, job: Job) -> MessageReply:
+            return MessageReply(model_id, job, shows_thinking(message))
+
+        exchange = Exchange(services, message.model, read, reply_of, FRAMING)
+        return await respond(request, services, exchange, is_stream=message.stream or False)
+
+    @post("/v1/messages/count_tokens", status_code=200)
+    async def count_tokens(self, request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Needs the model's tokenizer alone, so it brings no model into memory."""
+        services = services_of(request)
+        body = await read_body(request, services.settings.limits.body_seconds)
+        count = decode(body, _count)
+        model = await services.catalog.resolve(count.model)
+        job = read_message_job(count, model.card, model.preset)
+        async with prepared(services, model, job.prompts) as prompts:
+            num_tokens = sum(len(prompt.token_ids) for prompt in prompts)
+        return Response(_encode(TokenCount(num_tokens)), media_type="application/json")
