@@ -41,7 +41,7 @@ def inspect(path: Path, dtype: DType, kv_dtype: KVDType = "auto") -> ModelCard:
     """A checkpoint's card, from its headers. Raises `EngineError` bad_checkpoint."""
     with open_checkpoint(path) as checkpoint:
         card = describe(checkpoint, compute_dtype(dtype), kv_dtype=kv_dtype)
-        if has_chat_template(checkpoint):
+        if "completion" in card.tasks and has_chat_template(checkpoint):
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
     return card
 

@@ -3,13 +3,28 @@
 from collections.abc import Hashable
 
 from engine.api import EngineError
-from engine.core.sequence import Sequence
+from engine.core.sequence import MAX_LENGTH, Sequence
+from engine.nn.model import Traits
 from engine.sampling.draw import seed_of
+from engine.sampling.grammar import Constraint
 from engine.sampling.validate import validate
 from engine.wire import Start
 
 
-def sequence_of(start: Start, owner: Hashable, vocab_size: int) -> Sequence:
+def refuse_misuse(start: Start, traits: Traits) -> None:
+    """Raises `EngineError` bad_request for what the model is not for, and for too long a text."""
+    if start.wants_vector == traits.generates:
+        verb = "does not embed" if start.wants_vector else "does not generate"
+        raise EngineError("bad_request", f"the model {verb}: it is for {traits.task}", "model")
+    limit = traits.max_whole_tokens
+    if limit is not None and len(start.token_ids) > limit:
+        message = f"a text of {len(start.token_ids)} tokens, and the model reads {limit} at most"
+        raise EngineError("bad_request", message, "input")
+
+
+def sequence_of(
+    start: Start, owner: Hashable, vocab_size: int, constraint: Constraint | None = None
+) -> Sequence:
     """Raises `EngineError` bad_request for what the model or the sampler cannot honour."""
     if not start.token_ids:
         raise EngineError("bad_request", "the prompt has no tokens", "prompt")
@@ -30,6 +45,8 @@ def sequence_of(start: Start, owner: Hashable, vocab_size: int) -> Sequence:
         # a tokenizer may know more tokens than the model can make
         stop_ids=frozenset(id_ for id_ in start.stop_token_ids if 0 <= id_ < vocab_size),
         never_ids=frozenset(id_ for id_ in start.barred_token_ids if 0 <= id_ < vocab_size),
+        first_length=MAX_LENGTH if start.first_length is None else start.first_length,
+        constraint=constraint,
         owner=owner,
         number=start.sequence,
     )

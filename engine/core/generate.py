@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 
-from engine.api import Form, Generation
+from engine.api import EngineError, Form, Generation
 from engine.cache.spec import KVDType
 from engine.core.admission import sequence_of
 from engine.core.device import DType, compute_dtype, num_threads
@@ -38,17 +38,27 @@ class LocalModel:
         state_slots: int = STATE_SLOTS,
         *,
         kv_dtype: KVDType = "auto",
+        speculate: int = 0,
     ) -> Self:
         """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
 
         form: by default tiled, where native kernels run it, else dense. kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
         recurrent model, how many states it keeps, of sequences that run and for reuse. kv_dtype: what
-        keys and values are kept in.
+        keys and values are kept in. speculate: how many tokens a sequence guesses ahead at most, from
+        what it has said before; an output then has several tokens where guesses were right.
         """
         torch.set_num_threads(num_threads())
         computed = compute_dtype(dtype)
         form = form or ("tiled" if runs_natively(computed) else "dense")
-        resident, _ = open_resident(path, form, computed, kv_tokens, state_slots, kv_dtype=kv_dtype)
+        resident, _ = open_resident(
+            path,
+            form,
+            computed,
+            kv_tokens,
+            state_slots,
+            kv_dtype=kv_dtype,
+            speculate=speculate,
+        )
         return cls(resident)
 
     def generate(self, token_ids: Sequence[int], generation: Generation) -> Iterator[Output]:
@@ -81,6 +91,8 @@ class LocalModel:
 
 
 def _start(number: int, token_ids: Sequence[int], generation: Generation) -> Start:
+    if generation.grammar is not None:
+        raise EngineError("bad_request", "a grammar needs the text process", "grammar")
     return Start(
         sequence=number,
         handle=0,

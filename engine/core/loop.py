@@ -89,11 +89,13 @@ class StepLoop:
         now = time.monotonic()
         if now - self._last_tick >= TICK_SECONDS:
             self._last_tick = now
-            begun = self._residents.begun
+            begun, drafted = self._residents.begun, self._residents.drafted
             self._on_tick(
                 DeviceStats(
                     steps=self._num_steps,
                     prompt_tokens=begun.num_tokens,
                     cached_tokens=begun.num_cached,
+                    drafted_tokens=drafted.num_drafted,
+                    accepted_tokens=drafted.num_accepted,
                 )
             )

@@ -30,6 +30,7 @@ def open_resident(
     *,
     images: ImageStore | None = None,
     kv_dtype: KVDType = "auto",
+    speculate: int = 0,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Resident, LoadReport]:
@@ -37,7 +38,7 @@ def open_resident(
 
     state_slots: and for so many states, of sequences that run and kept for reuse, if it has any.
     images: where those of the tiled form are kept; without, they are built anew each time.
-    kv_dtype: what keys and values are kept in.
+    kv_dtype: what keys and values are kept in. speculate: tokens that sequences guess ahead at most.
     Blocks until done. Raises what `Weights.open` raises, and the allocator's errors.
     The report's seconds are left at 0: who waits measures.
     """
@@ -49,8 +50,8 @@ def open_resident(
     specs = [stored(spec, kv_dtype) for spec in opened.model.cache_specs]
     caches = Caches.of(specs, size, dtype)
     model = runnable(opened, caches)
-    workspace = workspace_of(model, path, form, dtype)
-    return Resident(model, caches), report_of(opened, caches, workspace)
+    workspace = workspace_of(model, opened, path, form, dtype)
+    return Resident(model, caches, speculate=speculate), report_of(opened, caches, workspace)
 
 
 def runnable(opened: Opened, caches: Caches) -> LanguageModel:
@@ -73,10 +74,12 @@ def report_of(opened: Opened, caches: Caches, workspace_bytes: int) -> LoadRepor
     )
 
 
-def workspace_of(model: LanguageModel, path: Path, form: Form, dtype: torch.dtype) -> int:
-    """As planned, of a program; what the checkpoint's card says, of others."""
+def workspace_of(
+    model: LanguageModel, opened: Opened, path: Path, form: Form, dtype: torch.dtype
+) -> int:
+    """A program's values and at most what its operations use; of others what the card says."""
     if isinstance(model, ProgrammedModel):
-        return model.workspace_bytes
+        return model.workspace_bytes + opened.operation_bytes
     with open_checkpoint(path) as checkpoint:
         footprints = describe(checkpoint, dtype, native=False).footprints
     found = [each.workspace_bytes for each in footprints if each.form == form]

@@ -11,8 +11,8 @@ from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.compiler import compile_program
 from engine.kernels.cpu.program import Program
 from engine.kernels.trace import Tape
-from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
-from engine.nn.decoder import CausalLM
+from engine.models.card import MAX_LOGIT_ROWS, step_rows
+from engine.nn.model import Model, Traits
 from engine.nn.module import parameters
 
 log = structlog.get_logger()
@@ -24,13 +24,13 @@ class ProgrammedModel:
     tape: of the same model, from `engine.models.card.tape_of`.
     """
 
-    def __init__(self, model: CausalLM, tape: Tape, caches: Sequence[CacheView]) -> None:
+    def __init__(self, model: Model, tape: Tape, caches: Sequence[CacheView]) -> None:
         self._model = model  # keeps the weights
         constants = {parameter.path: parameter.get() for parameter in parameters(model)}
         for index, cache in enumerate(caches):
             constants |= {f"cache.{index}.{name}": t for name, t in cache.by_name.items()}
         self.program: Program = compile_program(
-            tape, constants, shared_threads(), MAX_STEP_ROWS, MAX_LOGIT_ROWS
+            tape, constants, shared_threads(), step_rows(model), MAX_LOGIT_ROWS
         )
         if self.program.fallbacks:
             log.warning("ops_run_in_torch", ops=dict(self.program.fallbacks))
@@ -45,9 +45,13 @@ class ProgrammedModel:
         return self._model.vocab_size
 
     @property
+    def traits(self) -> Traits:
+        return self._model.traits
+
+    @property
     def length_switch(self) -> int | None:
         return self._model.length_switch
 
     def forward(self, batch: ForwardBatch, caches: Sequence[CacheView]) -> Tensor:  # noqa: ARG002
-        """As `CausalLM.forward`, with the caches that it was made for; valid until the next."""
+        """As `Model.forward`, with the caches that it was made for; valid until the next."""
         return self.program.run(batch)

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from engine.api import EngineError, Failure
 from engine.cache.caches import Caches
-from engine.core.admission import sequence_of
+from engine.core.admission import refuse_misuse, sequence_of
 from engine.core.failures import failure_of
 from engine.core.fairness import DeficitRoundRobin
 from engine.core.pacing import ALONE_SECONDS, SHARED_SECONDS
-from engine.core.plan import PromptCount
+from engine.core.plan import DraftCount, PromptCount
 from engine.core.resident import Resident
 from engine.core.sequence import Sequence
 from engine.core.sequences import Sequences
@@ -45,11 +45,11 @@ class Reply(Protocol):
 class Residents:
     """Takes work in, runs one step of one model at a time, in fair turns.
 
-    begun: all prompts that began.
+    begun: all prompts that began. drafted: all guesses that were made.
     """
 
     def __init__(self, reply: Reply) -> None:
-        self.begun = PromptCount()
+        self.begun, self.drafted = PromptCount(), DraftCount()
         self._reply = reply
         self._residents: dict[int, Resident] = {}
         self._paused: dict[int, Sequences] = {}
@@ -93,6 +93,7 @@ class Residents:
             if output.finish_reason or output.failure:
                 del self._running[sequence.owner, sequence.number]
         self.begun += resident.scheduler.take_begun()
+        self.drafted += resident.scheduler.take_drafted()
         for owner, outputs in by_owner.items():
             self._reply.outputs(owner, outputs)
         del resident  # whoever hears of the drop may count on it
@@ -167,8 +168,11 @@ class Residents:
     def _begin(self, work: Begin) -> None:
         number = work.start.sequence
         try:
+            if isinstance(work.constraint, Failure):
+                raise work.constraint.error()
             sequences = self._sequences_for(work)
-            sequence = sequence_of(work.start, work.owner, sequences.vocab_size)
+            refuse_misuse(work.start, sequences.traits)
+            sequence = sequence_of(work.start, work.owner, sequences.vocab_size, work.constraint)
             sequences.scheduler.add(sequence)
         except EngineError as error:
             output = Output(number, [], [], [], failure=failure_of(error))

@@ -12,7 +12,7 @@ from engine.api import Form, Tier
 from engine.checkpoint import open_checkpoint
 from engine.checkpoint.stamps import stamps_of
 from engine.kernels.trace import Tape
-from engine.nn.decoder import CausalLM
+from engine.nn.model import Model
 from engine.residency.host_memory import warm_budget
 from engine.residency.image import open_outlined
 from engine.residency.image_store import ImageStore
@@ -28,14 +28,16 @@ class Opened:
 
     tape: of its forward, where it is to run as a native program. key: a state of a checkpoint and
     how it was loaded; what has the same key computes the same. phases: seconds, by what for.
+    operation_bytes: what a program of it uses beside its values while it runs, at most.
     """
 
-    model: CausalLM
+    model: Model
     tape: Tape | None
     key: str
     weights_bytes: int
     tier: Tier
     phases: dict[str, float] = field(default_factory=dict)
+    operation_bytes: int = 0
 
 
 class Weights:
@@ -88,7 +90,15 @@ class Weights:
             clock.lap("pages")
             progress(1.0)
         nbytes = image.model.weights_bytes
-        opened = Opened(image.model, outline.tape, image.key, nbytes, tier, clock.laps)
+        opened = Opened(
+            image.model,
+            outline.tape,
+            image.key,
+            nbytes,
+            tier,
+            clock.laps,
+            outline.operation_bytes,
+        )
         with self._lock:
             self._open[opened] = image
         return opened
@@ -148,7 +158,7 @@ class Weights:
 class _Image:
     """A model over its mapped image. is_file: the system may take its pages by itself."""
 
-    model: CausalLM
+    model: Model
     key: str
     nbytes: int
     is_file: bool

@@ -8,6 +8,7 @@ from engine.api import Failure
 from engine.cache.caches import Caches
 from engine.core.resident import Resident
 from engine.core.runner import LanguageModel
+from engine.sampling.grammar import Constraint
 from engine.wire import Start
 
 
@@ -59,10 +60,14 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start a sequence for `owner`, under the owner's number for it."""
+    """Start a sequence for `owner`, under the owner's number for it.
+
+    constraint: what its grammar was compiled to, or why it was not.
+    """
 
     owner: Hashable
     start: Start
+    constraint: Constraint | Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

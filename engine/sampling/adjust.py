@@ -5,7 +5,6 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from engine.api import Sampling
 from engine.sampling.draw import Draw
 
 
@@ -14,7 +13,7 @@ def adjust(logits: Tensor, draws: list[Draw]) -> Tensor:
 
     The argument itself where nobody asks for any; it is never changed.
     """
-    rows = [row for row, draw in enumerate(draws) if draw.barred_ids or _moves(draw.sampling)]
+    rows = [row for row, draw in enumerate(draws) if _moves(draw)]
     if not rows:
         return logits
     adjusted = logits.clone()
@@ -23,9 +22,11 @@ def adjust(logits: Tensor, draws: list[Draw]) -> Tensor:
     return adjusted
 
 
-def _moves(sampling: Sampling) -> bool:
+def _moves(draw: Draw) -> bool:
+    sampling = draw.sampling
     return (
-        bool(sampling.logit_bias)
+        bool(draw.barred_ids or sampling.logit_bias)
+        or draw.mask is not None
         or sampling.repetition_penalty != 1
         or sampling.presence_penalty != 0
         or sampling.frequency_penalty != 0
@@ -41,7 +42,22 @@ def _adjust_row(logits: Tensor, draw: Draw) -> None:
     if draw.output_ids and (sampling.presence_penalty or sampling.frequency_penalty):
         _penalize_output(logits, draw)
     if draw.barred_ids:
-        logits[list(draw.barred_ids)] = -torch.inf
+        _bar(logits, draw)
+    if draw.mask is not None:
+        logits.masked_fill_(draw.mask, -torch.inf)
+
+
+def _bar(logits: Tensor, draw: Draw) -> None:
+    """Bars tokens, unless a grammar allows no others: it is complete, though more was asked for."""
+    barred = list(draw.barred_ids)
+    if draw.mask is not None and _leaves_only(draw.mask, barred):
+        return
+    logits[barred] = -torch.inf
+
+
+def _leaves_only(mask: Tensor, barred: list[int]) -> bool:
+    num_left = len(mask) - int(mask.count_nonzero())
+    return num_left == len(barred) - int(mask[barred].count_nonzero())
 
 
 def _penalize_repetition(logits: Tensor, draw: Draw) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from struct import pack
 
+from torch import Tensor
+
 from engine.api import Sampling
 from engine.wire import Logprob
 
@@ -16,7 +18,8 @@ _MASK_64 = 2**64 - 1
 class Draw:
     """Choose the token behind `token_ids`, of which the first `num_prompt` are the prompt.
 
-    barred_ids: tokens that may not come next.
+    barred_ids: tokens that may not come next. mask: bool (vocab,), true for what a grammar rules out;
+    where it leaves nothing but what is barred, it wins.
     """
 
     sampling: Sampling
@@ -24,6 +27,7 @@ class Draw:
     token_ids: Sequence[int]
     num_prompt: int
     barred_ids: Collection[int] = ()
+    mask: Tensor | None = None
 
     @property
     def output_ids(self) -> Sequence[int]:

@@ -4,6 +4,7 @@
 --warm-bytes BYTES, --parked-bytes BYTES: as in `engine.api.HostMemory`.
 --threads N: how many threads compute; every core's by default.
 --kv-dtype auto|q8_0: what keys and values are kept in.
+--speculate N: how many tokens a sequence guesses ahead at most.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -29,6 +30,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--parked-bytes", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--kv-dtype", choices=("auto", "q8_0"), default="auto")
+    parser.add_argument("--speculate", type=int, default=0)
     return parser.parse_args()
 
 
@@ -43,6 +45,7 @@ async def serve(arguments: Namespace) -> None:
         host=HostMemory(arguments.warm_bytes, arguments.parked_bytes),
         threads=arguments.threads,
         kv_dtype=arguments.kv_dtype,
+        speculate=arguments.speculate,
     )
     await worker.run(arguments.socket)
 

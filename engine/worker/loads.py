@@ -47,8 +47,10 @@ class Loads:
         num_threads: int,
         put: Callable[[Work], None],
         post: Callable[[Event], None],
+        speculate: int = 0,
     ) -> None:
         self._models, self._num_threads = models, num_threads
+        self._speculate = speculate
         self._put, self._post = put, post
         self._loads: dict[int, _Load] = {}
 
@@ -116,7 +118,8 @@ class Loads:
             if not resumed.result():
                 raise EngineError("stale_handle", f"model {order.handle} was evicted meanwhile")
         else:
-            self._put(Add(order.handle, Resident(model, caches)))
+            resident = Resident(model, caches, speculate=self._speculate)
+            self._put(Add(order.handle, resident))
         return report
 
     def _failed(self, order: LoadOrder, error: Exception) -> LoadFailed:

@@ -51,7 +51,7 @@ class Models:
         caches = self._caches_for(order, opened)
         model = runnable(opened, caches)
         opened.phases["program"] = time.perf_counter() - started
-        workspace = workspace_of(model, Path(order.path), order.form, self._dtype)
+        workspace = workspace_of(model, opened, Path(order.path), order.form, self._dtype)
         return model, caches, report_of(opened, caches, workspace)
 
     def is_paused(self, handle: int) -> bool:

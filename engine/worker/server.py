@@ -16,7 +16,7 @@ from engine.cache.spec import KVDType
 from engine.channel import Channel
 from engine.core.device import DType, compute_dtype, num_threads
 from engine.core.loop import StepLoop
-from engine.core.work import Begin, Drop, End
+from engine.core.work import Drop
 from engine.core.work import Pause as PauseModel
 from engine.doctor import native
 from engine.kernels.cpu.calls import shared_threads
@@ -37,10 +37,12 @@ from engine.wire import (
     Step,
     Stop,
     Tick,
+    Vocabulary,
     Work,
     WorkerReady,
 )
 from engine.worker.background import let_steps_in
+from engine.worker.beginnings import Beginnings
 from engine.worker.inspector import Inspector
 from engine.worker.loads import Loads
 from engine.worker.memory import give_back_memory, keep_what_is_here
@@ -68,6 +70,7 @@ class Worker:
         host: HostMemory,
         threads: int | None = None,
         kv_dtype: KVDType = "auto",
+        speculate: int = 0,
     ) -> None:
         self._control = control
         self._device, self._memory_bytes = device, memory_bytes
@@ -81,8 +84,9 @@ class Worker:
             on_crash=lambda: os._exit(1),  # the supervisor starts a new one
             on_start=self._prepare_steps,
         )
+        self._beginnings = Beginnings(self._steps.put)
         self._models = Models(self._dtype, images, host, memory_bytes, kv_dtype)
-        self._loads = Loads(self._models, self._num_threads, self._steps.put, self._post)
+        self._loads = Loads(self._models, self._num_threads, self._steps.put, self._post, speculate)
 
     async def run(self, path: Path) -> None:
         """Listens at `path`, and returns when the gateway's end of the control channel closes."""
@@ -134,17 +138,19 @@ class Worker:
     async def _serve_text(self, channel: TextChannel) -> None:
         def take(work: Work) -> None:
             match work:
+                case Vocabulary():
+                    self._beginnings.learn(channel, work)
                 case Start():
-                    self._steps.put(Begin(channel, work))
+                    self._beginnings.begin(channel, work)
                 case Stop(sequences):
-                    self._steps.put(End(channel, sequences))
+                    self._beginnings.end(channel, sequences)
 
         try:
             await channel.each(take)
         except ValueError:
             log.exception("text_spoke_nonsense")
         finally:
-            self._steps.put(End(channel, None))
+            self._beginnings.end(channel, None)
             channel.close()
 
     # --- called on other threads ----------------------------------------------------------------

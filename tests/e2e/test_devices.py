@@ -7,17 +7,33 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway_process import Gateway
+from crowd import logged
+from gateway_process import Gateway, eventually
 
 MODELS = ("llama-plain-F32", "gemma3-q-Q4_K_M", "tiny/gemma3-swa")
 """They take 54 to 67 MiB each."""
 
 
 @pytest.fixture(scope="module")
-def gateway(launch: Callable[..., Gateway], tiny_models: Path) -> Gateway:
-    """A device that holds two of the models, and one that holds one."""
+def gateway(
+    launch: Callable[..., Gateway], tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Gateway:
+    """A device that holds two of the models, and one that holds one. One model is there already."""
+    config = tmp_path_factory.mktemp("devices") / "roundhouse.toml"
+    config.write_text(f'[model."{MODELS[1]}"]\npreload = true\n')
     devices = ("--device", "cpu:140MiB", "--device", "cpu:72MiB")
-    return launch(tiny_models, *devices, "--threads", "1", "--dtype", "float32")
+    options = ("--config", str(config), "--threads", "1", "--dtype", "float32")
+    gateway = launch(tiny_models, *devices, *options)
+    eventually(lambda: bool(logged(gateway, "model_loaded")))
+    return gateway
+
+
+def test_a_model_is_loaded_before_anybody_asks(gateway):
+    """With `preload` it is there after the start, alone, for the first request to find."""
+    first, *_ = logged(gateway, "model_loading")
+
+    assert first["model"].startswith(MODELS[1])
+    assert residents(gateway)[MODELS[1]] is not None
 
 
 def complete(gateway: Gateway, model: str) -> str:

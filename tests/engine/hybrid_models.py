@@ -66,7 +66,7 @@ def write_gguf(
         found = _renamed(name, renames or {})
         found = names.get_name(found, try_suffixes=(".weight", ".bias")) or found
         found = _renamed(found, renames or {})
-        assert found.startswith(("blk.", "token_embd", "output")), found
+        assert found.startswith(("blk.", "token_", "output", "position_embd")), found
         for ending, change in (changes or {}).items():
             tensor = change(tensor) if found.endswith(ending) else tensor  # noqa: PLW2901
         writer.add_tensor(found, tensor.float().contiguous().numpy())

@@ -34,6 +34,7 @@ from engine.wire import (
     Command,
     Deltas,
     Discard,
+    Embed,
     Evict,
     Evicted,
     Generate,
@@ -217,6 +218,33 @@ async def test_closing_a_stream_early_cancels_it(engine, launcher):
     await first
     await stream.aclose()
 
+    assert (await heard(launcher.far("text"), Cancel)).stream == asked.stream
+
+
+async def test_vectors_come_in_the_order_of_their_prompts(engine, launcher):
+    """Whichever is ready first."""
+    call = asyncio.create_task(engine.embed("cpu", 7, [4, 5]))
+    asked = await heard(launcher.far("text"), Embed)
+    ends = [Delta(index, vector=bytes([index]), finish_reason="stop") for index in (1, 0)]
+    launcher.far("text").send(Deltas([(asked.stream, delta) for delta in ends]))
+
+    assert asked.tickets == [4, 5]
+    assert await call == [b"\0", b"\1"]
+
+
+async def test_one_vector_that_fails_ends_them_all(engine, launcher):
+    """What is still running is cancelled, as where the caller leaves."""
+    call = asyncio.create_task(engine.embed("cpu", 7, [4, 5]))
+    asked = await heard(launcher.far("text"), Embed)
+    failed = Delta(0, failure=Failure("bad_request", "too long"))
+    launcher.far("text").send(Deltas([(asked.stream, failed)]))
+    with pytest.raises(EngineError, match="too long"):
+        await call
+    assert (await heard(launcher.far("text"), Cancel)).stream == asked.stream
+
+    call = asyncio.create_task(engine.embed("cpu", 7, [4]))
+    asked = await heard(launcher.far("text"), Embed)
+    call.cancel()
     assert (await heard(launcher.far("text"), Cancel)).stream == asked.stream
 
 

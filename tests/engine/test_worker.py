@@ -113,7 +113,7 @@ def tokens(outputs: list[Output]) -> list[int]:
     return [token_id for output in outputs for token_id in output.token_ids]
 
 
-Launch = Callable[[], Awaitable[Running]]
+Launch = Callable[..., Awaitable[Running]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -121,14 +121,14 @@ async def launch(tmp_path_factory) -> AsyncIterator[Launch]:
     """Starts workers and waits for their first event."""
     started: list[Running] = []
 
-    async def launch() -> Running:
+    async def launch(*more: str) -> Running:
         path = tmp_path_factory.mktemp("worker") / "worker.sock"
         path.write_bytes(b"")  # as a killed worker leaves it
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "engine.worker", "--control-fd", str(theirs.fileno())),
-                *("--socket", str(path), "--memory", str(2**30), "--dtype", "float32"),
+                *("--socket", str(path), "--memory", str(2**30), "--dtype", "float32", *more),
                 pass_fds=(theirs.fileno(),),
                 cwd=ROOT,
             )
@@ -288,6 +288,25 @@ async def test_a_pause_is_not_to_be_seen_in_the_stream(worker, reference, connec
     assert tokens(outputs + rest[0]) == tokens(undisturbed[0])
     assert tokens(undisturbed[0])[: len(greedy)] == greedy
     assert tokens(rest[1]) == others_greedy
+
+
+async def test_guesses_change_when_tokens_come_and_nothing_else(worker, launch, reference, connect):
+    """A worker told to speculate says the same in fewer steps, and counts what it guessed."""
+    prompt, _ = reference[0]
+    heard = []
+    guessing = await launch("--speculate", "8")
+    for each in (worker, guessing):
+        handle = await each.loaded()
+        text = await connect(each)
+        text.start(0, handle, prompt, max_tokens=200)
+        heard.append((await text.until_end(0))[0])
+    without, found = heard
+    while not (stats := (await guessing.heard(Tick)).stats).accepted_tokens:
+        pass
+
+    assert tokens(found) == tokens(without)
+    assert len(found) < len(without) == 200
+    assert stats.accepted_tokens <= stats.drafted_tokens
 
 
 async def test_a_paused_model_can_be_stopped_at_once(worker, reference, connect):

@@ -74,4 +74,5 @@ class Contents:
 
 
 def _past(chunk: Chunk, end: int) -> tuple[bytes, list[int]]:
-    return chunk.sequence.table.salt, chunk.sequence.token_ids[:end]
+    tokens = [*chunk.sequence.token_ids, *chunk.draft]
+    return chunk.sequence.table.salt, tokens[:end]

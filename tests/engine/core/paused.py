@@ -52,8 +52,16 @@ class Pausable:
     """One checkpoint, whose steps read 16 tokens of prompts, so that they do not depend on time."""
 
     def __init__(
-        self, path: Path, form: Form, dtype: torch.dtype, folder: Path, kv_tokens: int = 512
+        self,
+        path: Path,
+        form: Form,
+        dtype: torch.dtype,
+        folder: Path,
+        kv_tokens: int = 512,
+        *,
+        speculate: int = 0,
     ) -> None:
+        self._speculate = speculate
         self._path, self._form, self._dtype, self._kv_tokens = path, form, dtype, kv_tokens
         self._weights = Weights(dtype, ImageStore(folder), warm_bytes=0)
 
@@ -83,7 +91,7 @@ class Pausable:
     def _add(self, residents: Residents) -> Opened:
         opened = self._weights.open(self._path, self._form)
         caches = self._empty(opened)
-        resident = Resident(runnable(opened, caches), caches)
+        resident = Resident(runnable(opened, caches), caches, speculate=self._speculate)
         resident.sequences.pacing = Pacing(16, 16)
         residents.apply(Add(HANDLE, resident))
         return opened

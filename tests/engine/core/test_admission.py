@@ -44,7 +44,7 @@ def test_barred_tokens_are_barred_to_the_end():
     """Beside the stop tokens while too few tokens are out, and alone after that."""
     start = msgspec.structs.replace(START, barred_token_ids=[7, 99])
     sequence = sequence_of(start, "owner", vocab_size=10)
-    assert sequence.barred_ids == {3, 7}
+    assert sequence.barred_ids() == {3, 7}
     sequence.append(5)
 
-    assert sequence.barred_ids == {7}
+    assert sequence.barred_ids() == {7}

@@ -27,6 +27,22 @@ def test_rows_stand_where_their_blocks_say():
     assert batch.layout.slots.tolist() == [30, 31, 8, 22]
 
 
+def test_rows_of_a_draft_are_sequences_of_their_own():
+    """Each stands as the decode that it would be, over the same blocks, and all of them sample."""
+    sequence = Sequence([20, 21, 22], 9, table=BlockTable(blocks=[5, 3]), num_computed=2)
+    chunk = chunk_of(sequence, 1).with_draft((30, 31))
+    batch = forward_batch(BatchPlan((chunk,)), block_size=4, device=torch.device("cpu"))
+
+    assert batch.token_ids.tolist() == [22, 30, 31]
+    assert batch.positions.tolist() == [2, 3, 4]
+    assert batch.lengths.tolist() == [3, 4, 5]
+    assert batch.logit_rows.tolist() == [0, 1, 2]
+    assert batch.layout.query_starts.tolist() == [0, 1, 2, 3]
+    assert batch.layout.context_lens.tolist() == [3, 4, 5]
+    assert batch.layout.block_tables.tolist() == [[5, 0], [5, 0], [5, 3]]
+    assert batch.layout.slots.tolist() == [22, 23, 12]
+
+
 def test_wanted_rows_are_those_that_score_and_the_one_that_samples():
     """A scored prompt wants logits everywhere, and its last row's to go on."""
     sequence = Sequence([1, 2, 3, 4], 1, Sampling(prompt_logprobs=True))

@@ -149,6 +149,7 @@ class Listening:
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self.vocab_size, self.length_switch = model.vocab_size, model.length_switch
+        self.traits = model.traits
         self.heard: list[Tensor] = []
 
     def forward(self, batch: ForwardBatch, caches: Many[CacheView]) -> Tensor:

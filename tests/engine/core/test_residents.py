@@ -4,6 +4,7 @@ import random
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from engine.api import Failure, Sampling
@@ -102,6 +103,16 @@ def test_a_number_in_use_is_refused(residents, heard):
     finish(residents)
 
     assert [output.failure is not None for output in heard.of("a")] == [True, False, False]
+
+
+def test_a_model_does_what_it_is_for(residents, heard):
+    """A vector of one that generates is refused, and nobody else hears of it."""
+    start = msgspec.structs.replace(begin("a", 1).start, wants_vector=True)
+    residents.apply(Begin("a", start))
+
+    (output,) = heard.of("a")
+    assert (output.failure.code, output.failure.param) == ("bad_request", "model")
+    assert residents.is_idle
 
 
 def test_dropping_waits_for_what_runs(residents, heard):
