@@ -27,7 +27,7 @@ LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator":
 # the worker has not got; so the model spells them itself.
 _HEADER = '%llguidance {"no_forcing": true}'
 
-_vocabularies: "WeakKeyDictionary[Tokenizer, Vocabulary]" = WeakKeyDictionary()
+_vocabularies: "WeakKeyDictionary[Tokenizer, dict[int, Vocabulary]]" = WeakKeyDictionary()
 _guard = threading.Lock()
 
 
@@ -76,11 +76,10 @@ def vocabulary_of(tokenizer: Tokenizer, vocab_size: int) -> Vocabulary:
     a text.
     """
     with _guard:
-        found = _vocabularies.get(tokenizer)
+        of_sizes = _vocabularies.setdefault(tokenizer, {})
+        found = of_sizes.get(vocab_size)
     if found is None:
-        found = _read_vocabulary(tokenizer, vocab_size)
-        with _guard:
-            _vocabularies[tokenizer] = found
+        found = of_sizes[vocab_size] = _read_vocabulary(tokenizer, vocab_size)
     return found
 
 

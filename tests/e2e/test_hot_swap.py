@@ -122,8 +122,10 @@ async def test_a_known_prefix_survives_swaps(gateway):
     async with client_of(gateway) as client:
         first = await follow(client, asked, 8, **ask)
         again = await follow(client, asked, 8, **ask)
-        for model in others[:2]:
+        for model in others:  # as a rule the second makes it go; a younger one may go before it
             await follow(client, model, 1)
+            if gateway.state(asked) == "unloaded":
+                break
         assert gateway.state(asked) == "unloaded"
         back = await follow(client, asked, 8, **ask)
 

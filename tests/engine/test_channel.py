@@ -90,7 +90,7 @@ def test_a_frame_round_trips(run):
         ours, theirs = socket.socketpair()
         sender = await Channel.over(ours, TextEvent)
         receiver = await Channel.over(theirs, TextEvent)
-        sent = Deltas([(1, Delta(0, "é", [3], finish_reason="stop"))])
+        sent = Deltas([(1, Delta(0, "é", token_ids=[3], finish_reason="stop"))])
         sender.send(sent)
         sender.close()
 

@@ -285,6 +285,7 @@ def test_the_forward_is_a_list_of_ops(variant: Variant):
 
 
 TESTED_APART = {
+    "bert",
     "bamba",
     "cohere",
     "deepseek_v32",
@@ -304,6 +305,7 @@ TESTED_APART = {
     "qwen3_5",
     "qwen3_5_moe",
     "qwen3_next",
+    "roberta",
     "rwkv6",
     "rwkv7",
     "rwkv7_blocks",
