@@ -22,6 +22,9 @@ max_context = {context}
 image_cache = "{images}"
 """
 
+FIRST_ID = 500
+"""Of tokens that are words in every vocabulary here."""
+
 _serial = count()
 
 
@@ -35,10 +38,10 @@ class Router:
     images: Path | None = None
 
     def ttft_seconds(self, model: str) -> float:
-        """From sending a short prompt to its first text. No two prompts begin alike."""
+        """From sending a prompt of five tokens to its first text. No two prompts begin alike."""
         body = {
             "model": model,
-            "prompt": f"{next(_serial)}: The capital of France is",
+            "prompt": [FIRST_ID + next(_serial), *range(FIRST_ID, FIRST_ID + 4)],
             "max_tokens": 8,
             "temperature": 0,
             "ignore_eos": True,
