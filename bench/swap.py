@@ -121,6 +121,7 @@ def swap(router: Router, case: str, path: Path, other: Path) -> float:
         router.forget(path)
     if case == "first":
         router.unbuild(path)
+    router.ttft_seconds(other.stem)  # in use until now: on idle cores a first token takes longer
     seconds = router.ttft_seconds(path.stem)
     if router.loaded() != {path.stem}:
         raise SystemExit(f"{router.name} holds {router.loaded()}, not {path.stem} alone")
