@@ -2,7 +2,7 @@
 
     python bench/swap.py --models smollm2,gemma,1b-q4_k_m,1b-q8_0 --rounds 5
 
-Either side holds one model. The other model is loaded and idle; then this one is asked.
+Either side holds one model. The other model is loaded and was just used; then this one is asked.
 
     warm   it was evicted a moment ago, and its pages are in memory
     disk   it was, and our side kept nothing of it but the image on disk, whose pages are in memory
