@@ -235,33 +235,10 @@ Kernel kernel(int index) {
   return kernels[index];
 }
 
+#include "matmul_switch.inc"
+
 }  // namespace
 
-Kernel kernel_neon(Format weight, Format, int index) {
-  switch (weight) {
-    case Format::tiled_f32: return kernel<Format::tiled_f32>(index);
-    case Format::tiled_bf16: return kernel<Format::tiled_bf16>(index);
-    case Format::tiled_f16: return kernel<Format::tiled_f16>(index);
-    case Format::tiled_f8: return kernel<Format::tiled_f8>(index);
-    case Format::tiled_q8_0: return kernel<Format::tiled_q8_0>(index);
-    case Format::tiled_q4_0: return kernel<Format::tiled_q4_0>(index);
-    case Format::tiled_q4_1: return kernel<Format::tiled_q4_1>(index);
-    case Format::tiled_q5_0: return kernel<Format::tiled_q5_0>(index);
-    case Format::tiled_q5_1: return kernel<Format::tiled_q5_1>(index);
-    case Format::tiled_q4_k: return kernel<Format::tiled_q4_k>(index);
-    case Format::tiled_q5_k: return kernel<Format::tiled_q5_k>(index);
-    case Format::tiled_q6_k: return kernel<Format::tiled_q6_k>(index);
-    case Format::tiled_q2_k: return kernel<Format::tiled_q2_k>(index);
-    case Format::tiled_q3_k: return kernel<Format::tiled_q3_k>(index);
-    case Format::tiled_iq4_nl: return kernel<Format::tiled_iq4_nl>(index);
-    case Format::tiled_iq4_xs: return kernel<Format::tiled_iq4_xs>(index);
-    case Format::tiled_mxfp4: return kernel<Format::tiled_mxfp4>(index);
-    case Format::tiled_i4_32: return kernel<Format::tiled_i4_32>(index);
-    case Format::tiled_i4_128: return kernel<Format::tiled_i4_128>(index);
-    case Format::tiled_i8_32: return kernel<Format::tiled_i8_32>(index);
-    case Format::tiled_i8_128: return kernel<Format::tiled_i8_128>(index);
-    default: return nullptr;
-  }
-}
+Kernel kernel_neon(Format weight, Format, int index) { return kernel_for(weight, index); }
 
 }  // namespace rh
