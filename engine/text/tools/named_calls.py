@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from engine.text.tools import json_text
 from engine.text.tools.lark import Calls, Lark, Tool
 from engine.text.tools.reader import NotACallError, Parse, Reader
+from engine.text.tools.section import read_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,9 @@ class NamedCalls:
     def parse(self, reader: Reader) -> Parse[None]:
         openings = (self.section, self.call) if self.section else (self.call,)
         while opening := (yield from reader.scan(reader.say, *openings)):
-            yield from reader.attempt(self._calls(reader, is_in=opening == self.call), opening)
-
-    def _calls(self, reader: Reader, *, is_in: bool) -> Parse[None]:
-        if not is_in:
-            yield from reader.space()
-            yield from reader.expect(self.call)
-        while True:
-            yield from self._call(reader)
-            reader.keep()
-            yield from reader.space()
-            if self.section_end and (yield from reader.accept(self.section_end)):
-                return
-            yield from reader.expect(self.call)
+            is_in = opening == self.call
+            calls = read_section(reader, self._call, self.call, self.section_end, is_in=is_in)
+            yield from reader.attempt(calls, opening)
 
     def _call(self, reader: Reader) -> Parse[None]:
         for kind in self.kind:

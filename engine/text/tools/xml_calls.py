@@ -9,6 +9,7 @@ from engine.text.tools import schema as schemas
 from engine.text.tools.arguments import Arguments
 from engine.text.tools.lark import Calls, Lark, Tool
 from engine.text.tools.reader import Parse, Reader
+from engine.text.tools.section import read_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,9 @@ class XmlCalls:
     def parse(self, reader: Reader) -> Parse[None]:
         # a call without its opening is a slip that models make
         while found := (yield from reader.scan(reader.say, self.opening, self.call)):
-            yield from reader.attempt(self._calls(reader, is_in=found == self.call), found)
-
-    def _calls(self, reader: Reader, *, is_in: bool) -> Parse[None]:
-        if not is_in:
-            yield from reader.space()
-            yield from reader.expect(self.call)
-        while True:
-            yield from self._call(reader)
-            reader.keep()
-            yield from reader.space()
-            if (yield from reader.accept(self.closing)):
-                return
-            yield from reader.expect(self.call)
+            is_in = found == self.call
+            calls = read_section(reader, self._call, self.call, self.closing, is_in=is_in)
+            yield from reader.attempt(calls, found)
 
     def _call(self, reader: Reader) -> Parse[None]:
         name = (yield from reader.until(self.named)).strip()
