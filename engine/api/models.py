@@ -1,0 +1,123 @@
+"""What a checkpoint is and needs, where it goes, and what loading it took."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Task = Literal["chat", "completion", "embedding", "rerank"]
+Form = Literal["dense", "packed", "tiled"]
+
+
+class Footprint(Struct, frozen=True):
+    """Bytes that a model takes on a device in one resident form.
+
+    dense: quantised weights are unpacked to the compute dtype when the model is loaded.
+    packed: they stay as in the file and are unpacked in use; slower, and smaller.
+    tiled: as native kernels read them, in a mapped image that is built at the first load.
+    A sequence takes bytes for each of its tokens, or as many whatever its length, or both.
+    """
+
+    form: Form
+    weights_bytes: int
+    kv_bytes_per_token: int
+    workspace_bytes: int
+    state_bytes_per_sequence: int = 0
+
+    def total(self, kv_tokens: int, state_slots: int = 0) -> int:
+        """Bytes of weights, workspace, a cache of `kv_tokens` tokens, and `state_slots` states."""
+        cache = kv_tokens * self.kv_bytes_per_token + state_slots * self.state_bytes_per_sequence
+        return self.weights_bytes + self.workspace_bytes + cache
+
+
+class ModelCard(Struct, frozen=True):
+    """What a checkpoint is and needs, read from its headers alone."""
+
+    path: str
+    digest: str
+    family: str
+    format: Literal["gguf", "safetensors"]
+    quantization: str
+    num_parameters: int
+    file_bytes: int
+    context_length: int
+    vocab_size: int
+    tasks: tuple[Task, ...]
+    footprints: tuple[Footprint, ...]
+    """In order of preference: the first that can ever fit is used."""
+    embedding_size: int = 0
+    """Values of its vectors; 0 of a model that makes none."""
+    is_matryoshka: bool = False
+    """The first values of a vector are a good, shorter one."""
+
+
+class Device(Struct, frozen=True):
+    """A device that one worker owns. `memory_bytes` is what the worker may use of it."""
+
+    name: str
+    memory_bytes: int
+
+
+class ImageCache(Struct, frozen=True):
+    """Where an engine keeps images of weights.
+
+    folder: "auto" for one in the user's cache, "off" for none. max_bytes: None leaves it to the
+    engine, which looks at how much room there is.
+    """
+
+    folder: str = "off"
+    max_bytes: int | None = None
+
+
+class HostMemory(Struct, frozen=True):
+    """Bytes of host memory for what is not in use. None leaves it to the engine.
+
+    warm_bytes: for weights of evicted models, so that they come back without a disk.
+    parked_bytes: for the caches of evicted and paused models.
+    """
+
+    warm_bytes: int | None = None
+    parked_bytes: int | None = None
+
+
+class LoadOrder(Struct, frozen=True):
+    """Make a checkpoint ready on a device.
+
+    `handle` is never reused: whoever still holds one from before an eviction gets `stale_handle`.
+    kv_tokens, state_slots: what the cache has room for; a model ignores what it keeps nothing of.
+    resumes: the handle is of a paused model, whose sequences go on; all else is as in its first order.
+    others: devices that hold the model together with `device`, an equal share each; `device` is then
+    asked for all of them.
+    """
+
+    handle: int
+    device: str
+    path: str
+    form: Form
+    kv_tokens: int
+    state_slots: int = 0
+    resumes: bool = False
+    others: tuple[str, ...] = ()
+
+
+Tier = Literal["built", "disk", "warm"]
+"""Where a load found the weights: in the checkpoint alone, in an image on disk, in host memory."""
+
+
+class LoadReport(Struct, frozen=True):
+    """What a finished load really took: on each device of its order, the most that any needed.
+
+    workspace_bytes: at most, since some of it is taken only when a batch first needs it.
+    phases: seconds of `seconds`, by what they were spent on.
+    """
+
+    weights_bytes: int
+    kv_bytes: int
+    seconds: float
+    state_bytes: int = 0
+    workspace_bytes: int = 0
+    tier: Tier = "disk"
+    phases: dict[str, float] = {}
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_bytes + self.state_bytes + self.workspace_bytes
