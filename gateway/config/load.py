@@ -1,4 +1,4 @@
-"""Reads settings: a TOML file, and what is laid over it."""
+"""Reads settings: a file, TOML or JSON by its name, and what is laid over it."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -33,8 +33,11 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text()
+        if path.suffix != ".json":
+            return tomllib.loads(text)
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
 
 

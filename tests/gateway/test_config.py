@@ -66,6 +66,26 @@ def test_a_mistake_is_named_with_its_place(tmp_path, text, named):
     assert named in str(caught.value)
 
 
+def test_json_will_do(tmp_path):
+    """By the file's name; a number that a program wrote stays whole."""
+    path = tmp_path / "roundhouse.json"
+    path.write_text('{"port": 5, "limits": {"body_bytes": 1000}}')
+
+    settings = load_settings(path)
+
+    assert (settings.port, settings.limits.body_bytes) == (5, 1000)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "port = 1"])
+def test_json_that_is_none_is_refused(tmp_path, text):
+    """With the file's name."""
+    path = tmp_path / "roundhouse.json"
+    path.write_text(text)
+
+    with pytest.raises(SettingsError, match=r"roundhouse\.json"):
+        load_settings(path)
+
+
 def test_a_file_that_was_named_must_be_there(tmp_path):
     """The operator meant it."""
     with pytest.raises(SettingsError, match=r"nothing\.toml"):
