@@ -14,7 +14,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from engine.api import Form, LoadOrder, Sampling
+from engine.api import DeviceStats, Form, LoadOrder, Sampling
 from engine.channel import Channel
 from engine.wire import (
     CancelLoad,
@@ -71,6 +71,16 @@ class Running:
     async def paused(self, handle: int) -> None:
         self.control.send(Pause(handle))
         assert (await self.heard(Paused)).handle == handle
+
+    async def evicted(self, handle: int) -> None:
+        self.control.send(Evict(handle))
+        assert (await self.heard(Evicted)).handle == handle
+
+    async def stats(self) -> DeviceStats:
+        """As they are now: ticks that nobody read, and the one on its way, are older."""
+        await self.evicted(await self.loaded())
+        await self.heard(Tick)
+        return (await self.heard(Tick)).stats
 
     def resume(self, handle: int, path: Path = PLAIN, kv_tokens: int = 256) -> None:
         order = LoadOrder(handle, "cpu", str(path), "dense", kv_tokens, resumes=True)
@@ -416,7 +426,7 @@ async def test_pausing_what_is_gone_is_answered(worker):
 
 async def test_a_prefix_comes_back_with_its_model(worker, reference, connect):
     """Evicted, and loaded under another handle: what was computed is found, and counted."""
-    before = (await worker.heard(Tick)).stats
+    before = await worker.stats()
     text = await connect(worker)
     cached = []
     for number in range(2):
@@ -426,10 +436,8 @@ async def test_a_prefix_comes_back_with_its_model(worker, reference, connect):
         outputs = (await text.until_end(number))[number]
         cached.append(outputs[0].cached_tokens)
         assert tokens(outputs) == reference[0][1]
-        worker.control.send(Evict(handle))
-        await worker.heard(Evicted)
-    await worker.heard(Tick)  # it may have been on its way
-    stats = (await worker.heard(Tick)).stats
+        await worker.evicted(handle)
+    stats = await worker.stats()
 
     assert cached == [0, 32]
     assert stats.prompt_tokens - before.prompt_tokens == 2 * len(reference[0][0])
