@@ -10,6 +10,7 @@ PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 MAX_ENTRIES = 4096
 
 _CONFIG = "config.json"
+_DENSE = "_Dense"
 _MODULE = re.compile(r"[0-9]{1,2}_[A-Za-z]{1,64}")
 
 
@@ -48,6 +49,12 @@ class ModelFolder:
         """`1_Pooling/config.json` and its like, by these names: sentence-transformers' modules."""
         paths = ((f"{name}/{_CONFIG}", self.path / name / _CONFIG) for name in self.names)
         found = {name: path for name, path in paths if _MODULE.fullmatch(path.parent.name)}
+        return {name: SourceFile(path) for name, path in found.items() if path.is_file()}
+
+    def module_tensors(self) -> dict[str, SourceFile]:
+        """By folder, the tensors of sentence-transformers' matrices: `2_Dense/model.safetensors`."""
+        names = (name for name in self.names if _MODULE.fullmatch(name) and name.endswith(_DENSE))
+        found = {name: self.path / name / "model.safetensors" for name in names}
         return {name: SourceFile(path) for name, path in found.items() if path.is_file()}
 
     def why_no_model(self) -> str:

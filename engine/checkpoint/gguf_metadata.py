@@ -117,6 +117,14 @@ class GGUFMetadata(Mapping[str, Any]):
         value = self._values.get(key)
         return value.count if isinstance(value, PackedArray) else None
 
+    def has_text(self, key: str, text: str) -> bool:
+        """Whether an array of strings, or one that comes after it, holds this; decodes neither."""
+        value = self._values.get(key)
+        if not isinstance(value, PackedArray) or value.element != _STRING:
+            return False
+        raw = text.encode()
+        return self._header.find(_U64.pack(len(raw)) + raw, value.start) >= 0
+
     def _decode(self, key: str, array: PackedArray) -> list[Any]:
         if array.element == _STRING:
             return self._decode_strings(key, array)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class SafetensorsCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self._folder = folder = ModelFolder(path)
-        headers, stored = _read_tensors(folder)
+        headers, stored = _with_modules(folder, *_read_tensors(folder))
         files = [header.file for header in headers]
         self._modules = folder.module_configs()
         self._texts = [*_texts(folder), *self._modules.values()]
@@ -72,6 +73,20 @@ def _read_tensors(
     if folder.has(_INDEX):
         return _read_shards(folder)
     raise folder.error(folder.why_no_model())
+
+
+def _with_modules(
+    folder: ModelFolder, headers: list[SafetensorsHeader], stored: Mapping[str, StoredTensor]
+) -> tuple[list[SafetensorsHeader], Mapping[str, StoredTensor]]:
+    """And the tensors of modules behind the model, under `<number>_<module>.` and their names."""
+    headers, stored = [*headers], dict(stored)
+    for module, file in folder.module_tensors().items():
+        header = read_safetensors_header(file)
+        headers.append(header)
+        for name, tensor in header.tensors.items():
+            path = f"{module}.{name}"
+            stored[path] = replace(tensor, info=replace(tensor.info, name=path))
+    return headers, stored
 
 
 def _read_shards(

@@ -12,14 +12,29 @@ from engine.kernels.registry import register
 
 @register("encoder_attention")
 def encoder_attention(
-    q: Tensor, k: Tensor, v: Tensor, layout: BatchLayout, *, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: BatchLayout,
+    *,
+    scale: float,
+    reach: int | None = None,
 ) -> Tensor:
     result = torch.empty_like(q)
     for first, last in pairwise(layout.query_starts.tolist()):
         of_q, of_k, of_v = (each[first:last].float().transpose(0, 1)[None] for each in (q, k, v))
-        attended = F.scaled_dot_product_attention(of_q, of_k, of_v, scale=scale)
+        seen = None if reach is None else _within(reach, last - first, q.device)
+        attended = F.scaled_dot_product_attention(
+            of_q, of_k, of_v, attn_mask=seen, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+        )
         result[first:last] = attended[0].transpose(0, 1)
     return result
+
+
+def _within(reach: int, length: int, device: torch.device) -> Tensor:
+    """Which of a sequence's rows see which: (length, length) bool."""
+    rows = torch.arange(length, device=device)
+    return (rows[:, None] - rows).abs() <= reach
 
 
 @register("pool_rows")

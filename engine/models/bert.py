@@ -7,42 +7,29 @@ modules.json the mean of all tokens is taken, as sentence-transformers does.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
-from engine.kernels.ops.encoding import RowPooling
+from engine.kernels import ops
+from engine.models.encoders import DENSE, EncoderConfig, pooler
 from engine.models.family import Family
-from engine.models.layer_normed import LayerNormConfig
-from engine.models.meta import gguf, gguf_has
 from engine.models.names import Name, Names
-from engine.nn.encoder import Encoder, Pooler, ScoreHead
+from engine.nn.encoder import Encoder, EncoderLayer, TextEmbeddings
+from engine.nn.encoder_attention import EncoderAttention
+from engine.nn.mlp import MLP
+from engine.nn.text_heads import ScoreHead
 
 
-class Config(LayerNormConfig, frozen=True, kw_only=True):
+class Config(EncoderConfig, frozen=True, kw_only=True):
     hidden_act: Literal["gelu"] = "gelu"
     position_embedding_type: Literal["absolute"] = "absolute"
     type_vocab_size: Annotated[int, Meta(ge=1, le=64)] = 2
-    attention_causal: Annotated[Literal[False], gguf("attention.causal")] = False
-    is_decoder: Literal[False] = False
-    architectures: tuple[str, ...] = ()
-    id2label: Mapping[str, str] = field(default_factory=dict)
-    has_score: Annotated[bool, gguf_has("cls.output.weight")] = False
 
-    rope_thetas: ClassVar[Mapping[str, float | None]] = {}
     hf_defaults: ClassVar[Mapping[str, Any]] = {"attention_bias": True, "mlp_bias": True}
 
     @property
     def position_offset(self) -> int:
         """Position of the first token."""
         return 0
-
-    @property
-    def is_reranker(self) -> bool:
-        """Raises ValueError for a classifier, which says something else of a text."""
-        if not any(each.endswith("ForSequenceClassification") for each in self.architectures):
-            return self.has_score or self.pooling == "rank"
-        if len(self.id2label) != 1:
-            raise ValueError(f"a classifier of {len(self.id2label)} labels; a reranker has one")
-        return True
 
 
 def names(prefix: str, dense: str, out_proj: str) -> Names:
@@ -55,6 +42,7 @@ def names(prefix: str, dense: str, out_proj: str) -> Names:
         return Name(gguf, hf=f"{prefix}embeddings.{hf}")
 
     return {
+        **DENSE,
         "embeddings.word_embeddings": embedding("word_embeddings", "token_embd"),
         "embeddings.position_embeddings": embedding("position_embeddings", "position_embd"),
         "embeddings.token_type_embeddings": embedding("token_type_embeddings", "token_types"),
@@ -78,14 +66,18 @@ UNUSED = ("embeddings.position_ids", "pooler.*", "cls.*")
 """The last two are what training has for it, where the encoder alone is wanted."""
 
 
-ROWS: Mapping[str, RowPooling] = {"mean": "mean", "cls": "first", "last": "last"}
-"""Which rows a pooling takes."""
-
-
 def build(c: Config) -> Encoder:
-    if c.is_reranker:
-        return Encoder(c, ScoreHead(c))
-    return Encoder(c, Pooler(ROWS[c.pooling or "mean"], is_unit=c.normalizes))
+    def layer(_: int) -> EncoderLayer:
+        return EncoderLayer(c, EncoderAttention(c), MLP(c, ops.gelu))
+
+    return Encoder(
+        c,
+        TextEmbeddings(c),
+        layer,
+        ScoreHead(c) if c.is_reranker else pooler(c),
+        position_offset=c.position_offset,
+        num_segments=c.type_vocab_size,
+    )
 
 
 FAMILY = Family(

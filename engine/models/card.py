@@ -6,7 +6,7 @@ import torch
 
 from engine.api import Footprint, Form, ModelCard
 from engine.cache.spec import CacheSpec, KVDType, stored
-from engine.checkpoint import Checkpoint
+from engine.checkpoint import Checkpoint, SafetensorsCheckpoint
 from engine.kernels.cpu.compiler import program_bytes
 from engine.kernels.cpu.library import is_available
 from engine.kernels.cpu.values import NUM_LOGITS, NUM_TOKENS
@@ -15,7 +15,9 @@ from engine.kernels.reference_attention import GATHER_TOKENS, SCORES_BYTES
 from engine.kernels.trace import Tape
 from engine.models.blueprint import Blueprint, blueprint
 from engine.models.file_types import quantization
+from engine.models.known_names import MATRYOSHKA, is_named
 from engine.models.meta import BaseConfig, Config
+from engine.models.pooling import hf_prompts
 from engine.models.tiling import tiled_weights_bytes
 from engine.nn.model import Model
 from engine.nn.module import Matrix
@@ -66,7 +68,10 @@ def describe(
         vocab_size=plan.config.vocab_size,
         tasks=(plan.model.traits.task,),
         embedding_size=plan.model.result_size if plan.model.traits.task == "embedding" else 0,
-        is_matryoshka=plan.config.is_matryoshka or bool(plan.config.matryoshka_dimensions),
+        is_matryoshka=plan.config.is_matryoshka
+        or bool(plan.config.matryoshka_dimensions)
+        or is_named(checkpoint, *MATRYOSHKA),
+        prompts=hf_prompts(checkpoint) if isinstance(checkpoint, SafetensorsCheckpoint) else {},
         footprints=_footprints(
             plan, dtype, runs_natively(dtype) if native is None else native, kv_dtype
         ),

@@ -92,6 +92,7 @@ HARMLESS_GGUF = frozenset(
         *("attention.value_length", "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa"),
         *("rope.scale_linear", "rope.scaling.factor", "rope.scaling.finetuned"),
         *("rope.scaling.original_context_length", "rope.scaling.type"),
+        *("dense_2_feat_in", "dense_3_feat_in"),  # as wide as what is before them
         "rope.dimension_sections",  # of images; the three positions of a text's token are one
         *("rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast"),
         "rope.scaling.yarn_beta_slow",

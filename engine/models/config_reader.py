@@ -18,7 +18,7 @@ from engine.models.config_keys import (
     is_neutral,
 )
 from engine.models.meta import BaseConfig, GGUFKey, GGUFLayers, GGUFTensor
-from engine.models.pooling import GGUF_POOLINGS, hf_pooling
+from engine.models.pooling import GGUF_DENSE_SIZES, GGUF_POOLINGS, MODULE_FIELDS, hf_pooling
 from engine.models.rope_keys import gguf_rope, hf_rope
 
 C = TypeVar("C", bound=BaseConfig)
@@ -73,10 +73,19 @@ def _hf_values(checkpoint: SafetensorsCheckpoint, kind: type[BaseConfig]) -> dic
     _log_unread(checkpoint, raw.keys() - fields - NEUTRAL_HF.keys() - HARMLESS_HF)
     # A null is said, not left out: Gemma 2 without soft caps has them so.
     assumed = {key: value for key, value in kind.hf_defaults.items() if key not in nulls}
-    own = fields - {"pooling", "normalizes"}  # which are no keys of config.json
+    own = fields - MODULE_FIELDS - {"score_labels"}
     values = assumed | {key: raw[key] for key in raw.keys() & own} | hf_pooling(checkpoint)
+    values["score_labels"] = _hf_labels(checkpoint.config)
     values["rope_parameters"] = hf_rope(assumed | raw, kind.rope_thetas)
     return values
+
+
+def _hf_labels(config: Mapping[str, Any]) -> int:
+    """How many labels a classifier tells apart; two where a config does not say, as transformers."""
+    named, labels = config.get("architectures"), config.get("id2label")
+    if not any(str(each).endswith("ForSequenceClassification") for each in named or ()):
+        return 0
+    return len(labels) if isinstance(labels, Mapping) else 2
 
 
 # --- GGUF ---------------------------------------------------------------------------------------
@@ -90,7 +99,7 @@ def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[BaseConfig]) -> dict[str
         if key.startswith(prefix)
     }
     tags = dict(_gguf_tags(kind))
-    read = {tag.key for tag in tags.values() if isinstance(tag, GGUFKey)}
+    read = {tag.key for tag in tags.values() if isinstance(tag, GGUFKey)} | {*GGUF_DENSE_SIZES}
     _refuse_active(checkpoint, raw, read, NEUTRAL_GGUF)
     _log_unread(checkpoint, raw.keys() - read - NEUTRAL_GGUF.keys() - HARMLESS_GGUF)
     values: dict[str, Any] = {}
@@ -105,6 +114,9 @@ def _gguf_values(checkpoint: GGUFCheckpoint, kind: type[BaseConfig]) -> dict[str
             values[field] = raw[tag.key]
     if "pooling" in values:
         values["pooling"] = GGUF_POOLINGS.get(values["pooling"], values["pooling"])
+    if "cls.output.weight" in checkpoint.tensors:
+        values["score_labels"] = checkpoint.tensors["cls.output.weight"].shape[0]
+    values["dense_sizes"] = [raw[key] for key in GGUF_DENSE_SIZES if key in raw]
     _leave_out_predictors(values)
     if "token_embd.weight" in checkpoint.tensors:
         values.setdefault("vocab_size", checkpoint.tensors["token_embd.weight"].shape[0])

@@ -7,6 +7,7 @@ from engine.models.names import Fused, Names
 from engine.nn.decoder import CausalLM
 from engine.nn.embedder import Embedder
 from engine.nn.model import Model
+from engine.nn.ranker import Ranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,37 @@ class Family:
     transposed: tuple[str, ...] = ()
 
     def model(self, config: BaseConfig) -> Model:
-        """Without its weights; a decoder without its head where its file says that it embeds.
+        """Without its weights; a decoder without its head where its file says that it embeds or ranks.
 
         Raises ValueError for settings that are right one by one, and not together.
         """
         model = self.build(config)
-        if config.pooling is None or not isinstance(model, CausalLM):
+        if not isinstance(model, CausalLM):
             return model
-        if config.pooling != "last":
-            raise ValueError(f"{config.pooling} pooling of a decoder is not supported")
-        return Embedder(model, is_unit=config.normalizes)
+        return ranker(model, config) or embedder(model, config) or model
+
+
+def ranker(model: CausalLM, config: BaseConfig) -> Ranker | None:
+    """For files with a matrix of scores, of yes and no in this order or of yes alone, or with ids."""
+    if config.score_labels:
+        if config.score_labels > 2:  # yes and no
+            raise ValueError(f"a classifier of {config.score_labels} labels; a reranker has one")
+        no = 1 if config.score_labels > 1 else None
+        return Ranker(model, yes=0, no=no, num_rows=config.score_labels)
+    if not config.rank_token_ids:
+        return None
+    if max(config.rank_token_ids) >= config.vocab_size:
+        raise ValueError(f"{config.rank_token_ids}: not in a vocabulary of {config.vocab_size}")
+    yes, no = (*config.rank_token_ids, None)[:2]
+    assert yes is not None, "the first of some ids"
+    return Ranker(model, yes=yes, no=no)
+
+
+def embedder(model: CausalLM, config: BaseConfig) -> Embedder | None:
+    """For files that say how vectors are made. Raises ValueError for what no model does."""
+    if config.pooling is None:
+        return None
+    if config.pooling != "last" or config.dense_sizes:
+        behind = " with matrices behind it" if config.dense_sizes else ""
+        raise ValueError(f"{config.pooling} pooling{behind} of a decoder is not supported")
+    return Embedder(model, is_unit=config.normalizes)

@@ -34,6 +34,7 @@ NAMES: Names = {
     "model.layers.{i}.mlp.down_proj": "blk.{i}.ffn_down",
     "model.norm": "output_norm",
     "lm_head": "output",
+    "score": "cls.output",
 }
 
 

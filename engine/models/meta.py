@@ -60,6 +60,7 @@ def gguf_lacks(tensor: str) -> GGUFTensor:
 
 Size = Annotated[int, Meta(ge=1, le=2**20)]
 Eps = Annotated[float, Meta(gt=0, lt=1)]
+TokenId = Annotated[int, Meta(ge=0, lt=2**24)]
 
 
 class BaseConfig(Struct, frozen=True, kw_only=True):
@@ -67,7 +68,9 @@ class BaseConfig(Struct, frozen=True, kw_only=True):
 
     num_nextn_predict_layers: layers after the last that predict tokens further on. Files may hold
     them, we do without. pooling: how the file says a text's vector is made; None where it generates.
-    normalizes: vectors have length 1.
+    normalizes: vectors have length 1. dense_sizes: widths that matrices bring them to before that.
+    score_labels: of a classifier, how many it tells apart. rank_token_ids: tokens whose logits say
+    that a pair of texts matches, and that it does not.
     """
 
     vocab_size: Annotated[int, Meta(ge=1, le=2**24), gguf("vocab_size")]
@@ -80,6 +83,9 @@ class BaseConfig(Struct, frozen=True, kw_only=True):
     tie_word_embeddings: Annotated[bool, gguf_lacks("output.weight")] = False
     pooling: Annotated[Pooling | None, gguf("pooling_type")] = None
     normalizes: bool = True
+    dense_sizes: Annotated[tuple[Size, ...], Meta(max_length=2)] = ()
+    score_labels: Annotated[int, Meta(ge=0)] = 0
+    rank_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=2)] = ()
     is_matryoshka: bool = False
     matryoshka_dimensions: tuple[int, ...] = ()
 

@@ -80,6 +80,10 @@ _WRAPPERS = (
     ("embed_tokens.", "model.embed_tokens."),
     ("layers.", "model.layers."),
     ("norm.", "model.norm."),
+    # So were encoders.
+    ("embeddings.tok_embeddings.", "model.embeddings.tok_embeddings."),
+    ("embeddings.norm.", "model.embeddings.norm."),
+    ("final_norm.", "model.final_norm."),
 )
 
 _UNUSED = (

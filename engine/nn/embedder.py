@@ -7,8 +7,8 @@ from engine.cache.views import CacheView
 from engine.kernels import ops
 from engine.kernels.batch import ForwardBatch
 from engine.nn.decoder import CausalLM
-from engine.nn.encoder import UNIT_EPS
 from engine.nn.model import Model, Traits
+from engine.nn.text_heads import UNIT_EPS
 
 
 class Embedder(Model):

@@ -1,23 +1,21 @@
-"""Encoders: every token of a text sees all of it, nothing is cached, and one vector comes out."""
+"""Encoders: every token of a text sees what is behind it too, nothing is cached, one row comes out."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from engine.cache.views import CacheView
 from engine.kernels import ops
-from engine.kernels.batch import BatchLayout, ForwardBatch
-from engine.kernels.ops.encoding import RowPooling
-from engine.nn.config import DecoderConfig
-from engine.nn.linear import Embedding, Linear
-from engine.nn.mlp import MLP
+from engine.kernels.batch import ForwardBatch
+from engine.nn.config import BaseConfig, DecoderConfig
+from engine.nn.layer import FeedForward, MakeNorm, Mixer
+from engine.nn.linear import Embedding
 from engine.nn.model import Model, Traits
 from engine.nn.module import Module
 from engine.nn.norm import layer_norm
-
-UNIT_EPS = 1e-24
-"""Beside a vector's squared length, so that one of zeros stays one; torch's `normalize` has its root."""
+from engine.nn.step import Step
+from engine.nn.text_heads import ScoreHead, TextHead
 
 
 class EncoderConfig(DecoderConfig, Protocol):
@@ -30,99 +28,92 @@ class EncoderConfig(DecoderConfig, Protocol):
 
 
 class TextEmbeddings(Module):
-    """The sum of a token's, its position's and its text's embedding, normed."""
+    """The sum of a token's, its position's and its text's embedding, normed.
 
-    def __init__(self, c: EncoderConfig) -> None:
+    has_positions: false where attention has them.
+    """
+
+    def __init__(self, c: EncoderConfig, *, has_positions: bool = True) -> None:
         super().__init__()
         num_positions = c.max_position_embeddings + c.position_offset
         self.word_embeddings = Embedding(c.vocab_size, c.hidden_size)
-        self.position_embeddings = Embedding(num_positions, c.hidden_size)
+        self.position_embeddings = (
+            Embedding(num_positions, c.hidden_size) if has_positions else None
+        )
         self.token_type_embeddings = Embedding(c.type_vocab_size, c.hidden_size)
         self.norm = layer_norm(c)
 
     def __call__(self, batch: ForwardBatch) -> Tensor:
         assert batch.segments is not None, "an encoder's batch has segments"
         x = self.word_embeddings(batch.token_ids)
-        x = ops.add(x, self.position_embeddings(batch.positions))
+        if self.position_embeddings is not None:
+            x = ops.add(x, self.position_embeddings(batch.positions))
         return self.norm(ops.add(x, self.token_type_embeddings(batch.segments)))
 
 
-class EncoderAttention(Module):
-    """Attention of all heads to the whole text."""
+class TokenEmbeddings(Module):
+    """A token's embedding alone: normed, or multiplied by `factor`."""
 
-    def __init__(self, c: DecoderConfig) -> None:
+    def __init__(
+        self, c: BaseConfig, *, norm: MakeNorm | None = None, factor: float | None = None
+    ) -> None:
         super().__init__()
-        size = c.num_attention_heads * c.head_dim
-        self.q_proj = Linear(c.hidden_size, size, bias=c.attention_bias)
-        self.k_proj = Linear(c.hidden_size, size, bias=c.attention_bias)
-        self.v_proj = Linear(c.hidden_size, size, bias=c.attention_bias)
-        self.o_proj = Linear(size, c.hidden_size, bias=c.attention_bias)
-        self._num_heads, self._scale = c.num_attention_heads, c.head_dim**-0.5
+        self.word_embeddings = Embedding(c.vocab_size, c.hidden_size)
+        self.norm = norm(c) if norm else None
+        self._factor = factor
 
-    def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
-        projected = (self.q_proj(x), self.k_proj(x), self.v_proj(x))
-        q, k, v = (ops.split_heads(each, self._num_heads) for each in projected)
-        return self.o_proj(
-            ops.merge_heads(ops.encoder_attention(q, k, v, layout, scale=self._scale))
-        )
+    def __call__(self, batch: ForwardBatch) -> Tensor:
+        x = self.word_embeddings(batch.token_ids)
+        if self._factor is not None:
+            x = ops.scale(x, self._factor)
+        return self.norm(x) if self.norm else x
 
 
 class EncoderLayer(Module):
     """BERT's: the norm is of the sum of a part and what it read."""
 
-    def __init__(self, c: DecoderConfig) -> None:
+    def __init__(self, c: BaseConfig, self_attn: Mixer, mlp: FeedForward) -> None:
         super().__init__()
-        self.self_attn = EncoderAttention(c)
+        self.self_attn = self_attn
         self.attention_norm = layer_norm(c)
-        self.mlp = MLP(c, ops.gelu)
+        self.mlp = mlp
         self.output_norm = layer_norm(c)
 
-    def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
-        x = self.attention_norm(ops.add(x, self.self_attn(x, layout)))
+    def __call__(self, x: Tensor, step: Step, cache: None) -> Tensor:
+        x = self.attention_norm(ops.add(x, self.self_attn(x, step, cache)))
         return self.output_norm(ops.add(x, self.mlp(x)))
 
 
-class Pooler(Module):
-    """A text's vector. is_unit: of length 1."""
-
-    def __init__(self, pooling: RowPooling, *, is_unit: bool) -> None:
-        super().__init__()
-        self._pooling, self._is_unit = pooling, is_unit
-
-    def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
-        pooled = ops.pool_rows(x, layout, pooling=self._pooling)
-        return ops.l2_norm(pooled, UNIT_EPS) if self._is_unit else pooled
-
-
-class ScoreHead(Module):
-    """One number for a pair of texts, of its first token: the higher, the better they match."""
-
-    def __init__(self, c: DecoderConfig) -> None:
-        super().__init__()
-        self.dense = Linear(c.hidden_size, c.hidden_size, bias=True)
-        self.out_proj = Linear(c.hidden_size, 1, bias=True)
-
-    def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
-        first = ops.pool_rows(x, layout, pooling="first")
-        return ops.widen(self.out_proj(ops.tanh(self.dense(first))))
-
-
 class Encoder(Model):
-    """Embeddings, layers, and what makes one row of a text's: a `Pooler` or a `ScoreHead`."""
+    """Embeddings, layers, perhaps a norm, and what makes one row of a text's.
 
-    def __init__(self, c: EncoderConfig, head: Pooler | ScoreHead) -> None:
+    layer: makes the layer of an index; it is called with no cache. position_offset: position of a
+    text's first token. num_segments: how many texts its embeddings tell apart.
+    """
+
+    def __init__(
+        self,
+        c: BaseConfig,
+        embeddings: TextEmbeddings | TokenEmbeddings,
+        layer: Callable[[int], Any],
+        head: TextHead,
+        *,
+        norm: MakeNorm | None = None,
+        position_offset: int = 0,
+        num_segments: int = 1,
+    ) -> None:
         super().__init__()
-        is_ranking = isinstance(head, ScoreHead)
         self.traits = Traits(
-            task="rerank" if is_ranking else "embedding",
+            task="rerank" if isinstance(head, ScoreHead) else "embedding",
             max_whole_tokens=c.max_position_embeddings,
-            position_offset=c.position_offset,
-            num_segments=c.type_vocab_size,
+            position_offset=position_offset,
+            num_segments=num_segments,
         )
         self.vocab_size, self.context_length = c.vocab_size, c.max_position_embeddings
-        self.result_size = 1 if is_ranking else c.hidden_size
-        self.embeddings = TextEmbeddings(c)
-        self.layers = [EncoderLayer(c) for _ in range(c.num_hidden_layers)]
+        self.result_size = head.result_size
+        self.embeddings = embeddings
+        self.layers = [layer(index) for index in range(c.num_hidden_layers)]
+        self.norm = norm(c) if norm else None
         self.head = head
 
     @property
@@ -132,7 +123,8 @@ class Encoder(Model):
 
     def forward(self, batch: ForwardBatch, caches: Sequence[CacheView]) -> Tensor:  # noqa: ARG002
         """A row of each sequence, (B, result_size), float32; each has one of the batch's logit_rows."""
+        step = Step(batch)
         x = self.embeddings(batch)
         for layer in self.layers:
-            x = layer(x, batch.layout)
-        return self.head(x, batch.layout)
+            x = layer(x, step, None)
+        return self.head(self.norm(x) if self.norm else x, batch.layout)

@@ -18,6 +18,7 @@ from engine.residency.image_map import map_image, value_of
 from engine.residency.image_plan import plan_image
 from engine.residency.image_store import ImageStore
 from engine.residency.outline import Outline, outline_of
+from engine.residency.pages import let_go_of_view
 
 _BUILDING = 0.9
 """The part of a first load that is building; the rest is reading what was built."""
@@ -101,6 +102,8 @@ class _Work:
                 progress=lambda fraction: self.progress(_BUILDING * fraction),
                 cancelled=self.cancelled,
             )
+            for file in checkpoint.files:
+                let_go_of_view(file.view(0, file.size))
 
     def read(self, descriptor: int) -> Tensor:
         start = _BUILDING if self.was_built else 0.0

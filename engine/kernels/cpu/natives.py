@@ -47,6 +47,17 @@ def _latent_attention(call: Call, shapes: Shapes) -> tuple[float, ...]:
     return (call.settings["scale"], call.settings["value_dim"], *shapes[call.tensors["q"][0]][1:])
 
 
+def _encoder_attention(call: Call, shapes: Shapes) -> tuple[float, ...]:
+    """scale, reach, the heads of keys, the size of a head."""
+    _, num_heads, head_size = shapes[call.tensors["k"][0]]
+    reach = call.settings.get("reach")
+    return (call.settings["scale"], -1 if reach is None else reach, num_heads, head_size)
+
+
+def _pooling(call: Call, _: Shapes) -> tuple[float, ...]:
+    return (("mean", "first", "last").index(call.settings["pooling"]),)
+
+
 NATIVE: dict[str, Native] = {
     "embedding": Native(("token_ids", "weight")),
     "linear": Native(("x", "weight", "bias")),
@@ -70,5 +81,7 @@ NATIVE: dict[str, Native] = {
     "cache_write": Native(("k", "v", "keys", "values"), _cache_heads),
     "latent_write": Native(("latent", "latents")),
     "paged_attention": Native(("q", "keys", "values", "sinks", "alibi"), _attention),
+    "encoder_attention": Native(("q", "k", "v"), _encoder_attention),
+    "pool_rows": Native(("x",), _pooling),
     "latent_attention": Native(("q", "latents", "chosen"), _latent_attention),
 }

@@ -14,14 +14,21 @@ RowPooling = Literal["mean", "first", "last"]
 
 @op
 def encoder_attention(
-    q: Tensor, k: Tensor, v: Tensor, layout: BatchLayout, *, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: BatchLayout,
+    *,
+    scale: float,
+    reach: int | None = None,
 ) -> Tensor:
     """Attention of each sequence's rows to all of its rows, both ways: (T, H, d).
 
-    q, k, v: (T, H, d). No cache: the layout's `query_starts` alone are read, so whole sequences
-    must be there. Softmax in float32.
+    q: (T, H, d); k, v: (T, Hkv, d), each read by H / Hkv heads. reach: rows see those at most so far
+    from them. No cache: the layout's `query_starts` alone are read, so whole sequences must be
+    there. Softmax in float32.
     """
-    del k, v, layout, scale
+    del k, v, layout, scale, reach
     return like(q, *q.shape)
 
 

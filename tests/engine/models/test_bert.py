@@ -91,7 +91,7 @@ def test_without_sentence_transformers_files_it_is_the_mean(roberta, tmp_path):
 
 
 def test_a_program_gives_the_same(bert, tmp_path):
-    """In bfloat16, tiled, and with attention and pooling in torch."""
+    """In bfloat16 and tiled."""
     folder = modules(write(tmp_path / "m", bert))
     expected = F.normalize(torch.stack([states(bert, ids).mean(0) for ids in TEXTS]), dim=-1)
 
@@ -174,7 +174,7 @@ def test_too_long_a_text_is_refused(bert, tmp_path):
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ({"modules.json": [{"type": "s.models.Dense", "path": "2_Dense"}]}, "'Dense'"),
+        ({"modules.json": [{"type": "s.models.CNN", "path": "2_CNN"}]}, "'CNN'"),
         ({"modules.json": [{"type": "s.models.Pooling", "path": "../x"}]}, "pooling None"),
         ({"modules.json": [{"type": "s.Pooling", "path": "1_Pooling"}],
           "1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "max_tokens"),

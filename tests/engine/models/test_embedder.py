@@ -1,5 +1,6 @@
 """Decoders that embed: the last token's hidden state, where their files say so."""
 
+import json
 from pathlib import Path
 
 import gguf
@@ -72,6 +73,19 @@ def test_gguf_says_so_by_a_number(folder, expected, tmp_path):
     write_gguf(folder, path, gguf.MODEL_ARCH.QWEN3, KEYS)
 
     assert (embed(resident_of(path), TEXTS) - expected).abs().max() <= 1e-5
+
+
+def test_what_its_other_files_say_is_on_the_card(folder):
+    """Prompts by their names, and by the model's name that its vectors may be cut."""
+    prompts = {"query": "Instruct: find\nQuery:", "document": ""}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    with open_checkpoint(folder) as checkpoint:
+        plain = describe(checkpoint, torch.float32)
+    with open_checkpoint(folder.rename(folder.parent / "Qwen3-Embedding-0.6B")) as checkpoint:
+        named = describe(checkpoint, torch.float32)
+
+    assert plain.prompts == prompts
+    assert (plain.is_matryoshka, named.is_matryoshka) == (False, True)
 
 
 def test_it_is_for_embedding_alone(folder):
