@@ -33,7 +33,6 @@ from engine.wire import (
     Cancel,
     CancelLoad,
     Check,
-    Discard,
     Embed,
     Evict,
     Generate,
@@ -139,11 +138,11 @@ class LocalEngine:
         for worker in self._workers.values():
             worker.when_lost.append(callback)
 
-    async def inspect(self, path: str) -> ModelCard:
+    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
         worker = next(iter(self._workers.values()))
         await worker.ready.wait()
         call = next(self._numbers)
-        worker.send(Inspect(call, path))
+        worker.send(Inspect(call, path, chat_template))
         return await worker.inspections.open(call)
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
@@ -208,13 +207,11 @@ class LocalEngine:
         return await self._text.spellings.open(call)
 
     def discard(self, ticket: int) -> None:
-        self._text.send_if_alive(Discard([ticket]))
+        self._text.discard(ticket)
 
-    async def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
+    def generate(self, device: str, handle: int, runs: Sequence[Run]) -> AsyncIterator[Delta]:
         asked = Generate(next(self._numbers), device, handle, list(runs))
-        async with aclosing(self._deltas(asked, [run.index for run in runs])) as deltas:
-            async for delta in deltas:
-                yield delta
+        return self._deltas(asked, [run.index for run in runs])
 
     async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
         vectors = [b""] * len(tickets)

@@ -27,8 +27,11 @@ from engine.api import (
 
 
 class Inspect(Struct, frozen=True, tag=True):
+    """chat_template: the operator's, instead of the checkpoint's."""
+
     call: int
     path: str
+    chat_template: str | None = None
 
 
 class Load(Struct, frozen=True, tag=True):
@@ -127,6 +130,7 @@ class Start(Struct, frozen=True, tag=True):
 
     barred_token_ids: never to be generated. wants_vector: the model embeds or scores it and draws
     nothing. first_length: tokens of the first text of a pair; None where there is one text.
+    predicted_token_ids: of `Generation.prediction`.
     """
 
     sequence: int
@@ -140,6 +144,7 @@ class Start(Struct, frozen=True, tag=True):
     wants_vector: bool = False
     first_length: int | None = None
     grammar: Constrain | None = None
+    predicted_token_ids: list[int] = []
 
 
 class Stop(Struct, frozen=True, tag=True):
@@ -163,6 +168,7 @@ class Output(Struct, frozen=True, array_like=True):
 
     finish_reason "stop" means that the last id is a stop token. prompt_logprobs has one entry per
     prompt token scored in this step, the first token's included. vector: float32, little-endian.
+    accepted_tokens, rejected_tokens: predicted ones that were tried so far, by their fate.
     """
 
     sequence: int
@@ -173,6 +179,8 @@ class Output(Struct, frozen=True, array_like=True):
     cached_tokens: int = 0
     failure: Failure | None = None
     vector: bytes = b""
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
 
 class Step(Struct, frozen=True, tag=True):

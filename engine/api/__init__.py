@@ -7,6 +7,7 @@ real processes; the gateway's tests answer it with a fake.
 from engine.api.engine import Engine
 from engine.api.errors import EngineError, ErrorCode, Failure
 from engine.api.models import (
+    Capability,
     Device,
     Footprint,
     Form,
@@ -30,6 +31,7 @@ from engine.api.replies import (
 )
 from engine.api.requests import (
     ChatPrompt,
+    FillPrompt,
     Generation,
     Grammar,
     PairPrompt,
@@ -37,6 +39,7 @@ from engine.api.requests import (
     Prompt,
     Run,
     Sampling,
+    Snippet,
     Spelling,
     TextPrompt,
     TextSource,
@@ -45,6 +48,7 @@ from engine.api.requests import (
 )
 
 __all__ = [
+    "Capability",
     "ChatPrompt",
     "Delta",
     "Device",
@@ -54,6 +58,7 @@ __all__ = [
     "EngineStatus",
     "ErrorCode",
     "Failure",
+    "FillPrompt",
     "FinishReason",
     "Footprint",
     "Form",
@@ -69,6 +74,7 @@ __all__ = [
     "Prompt",
     "Run",
     "Sampling",
+    "Snippet",
     "Spelling",
     "Task",
     "TextPrompt",

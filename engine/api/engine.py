@@ -22,8 +22,8 @@ class Engine(Protocol):
     @property
     def status(self) -> EngineStatus: ...
 
-    async def inspect(self, path: str) -> ModelCard:
-        """The card of the checkpoint at `path`, from its headers."""
+    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
+        """The card of the checkpoint at `path`, from its headers; the template is the operator's."""
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
         """Loads beside what is running. Cancelling waits until the memory is free again."""

@@ -6,6 +6,12 @@ from msgspec import Struct
 
 Task = Literal["chat", "completion", "embedding", "rerank"]
 Form = Literal["dense", "packed", "tiled"]
+Capability = Literal["tools", "reasoning", "system", "fill"]
+"""Beside its task: what a chat's template reads or writes, and whether the model can fill a gap.
+
+tools: it is shown tools. reasoning: it marks its thoughts. system: it takes a system message as one,
+where others are shown it with the first question. fill: its tokens can mark a gap.
+"""
 
 
 class Footprint(Struct, frozen=True):
@@ -44,10 +50,14 @@ class ModelCard(Struct, frozen=True):
     tasks: tuple[Task, ...]
     footprints: tuple[Footprint, ...]
     """In order of preference: the first that can ever fit is used."""
+    capabilities: tuple[Capability, ...] = ()
+    """By the checkpoint's own template and tokens; nothing was loaded to find out."""
     embedding_size: int = 0
     """Values of its vectors; 0 of a model that makes none."""
     is_matryoshka: bool = False
     """The first values of a vector are a good, shorter one."""
+    prompts: dict[str, str] = {}
+    """What the model wants before a text to embed, by what the text is for: "query", "document"."""
 
 
 class Device(Struct, frozen=True):

@@ -31,12 +31,18 @@ class TokenLogprob(Struct, frozen=True, array_like=True):
 
 
 class Usage(Struct, frozen=True):
-    """reasoning_tokens: those of completion_tokens that were thought, not said."""
+    """reasoning_tokens: those of completion_tokens that were thought, not said.
+
+    accepted_tokens, rejected_tokens: those of `Generation.prediction` that were tried, by whether the
+    model would have said them.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
 
 class ToolCallDelta(Struct, frozen=True):

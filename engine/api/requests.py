@@ -6,23 +6,29 @@ from msgspec import Struct
 
 
 class ChatPrompt(Struct, frozen=True, tag="chat"):
-    """Messages for the model's chat template, already in the shape that templates read."""
+    """Messages for the model's chat template, already in the shape that templates read.
+
+    continues: the last message, an assistant's, is not at its end: the answer goes on with it.
+    """
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
     template_kwargs: dict[str, Any] = {}
     add_generation_prompt: bool = True
+    continues: bool = False
 
 
 class TextPrompt(Struct, frozen=True, tag="text"):
     """Plain text. The tokenizer's BOS, if it wants one, is added if `adds_bos`.
 
-    spells_control: text that spells a control token becomes it.
+    spells_control: text that spells a control token becomes it. max_tokens: its end is cut off beyond
+    so many, but not what the model wants at the end of a text.
     """
 
     text: str
     adds_bos: bool = True
     spells_control: bool = True
+    max_tokens: int | None = None
 
 
 class TokenPrompt(Struct, frozen=True, tag="tokens"):
@@ -38,7 +44,25 @@ class PairPrompt(Struct, frozen=True, tag="pair"):
     second: str
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | PairPrompt
+class Snippet(Struct, frozen=True):
+    """A piece of another file."""
+
+    text: str
+    file_name: str = ""
+
+
+class FillPrompt(Struct, frozen=True, tag="fill"):
+    """A text with a gap, which a model that was trained to fill gaps is to fill.
+
+    snippets: what else may help it, the most telling last.
+    """
+
+    prefix: str
+    suffix: str
+    snippets: list[Snippet] = []
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | PairPrompt | FillPrompt
 
 
 class TextSource(Struct, frozen=True):
@@ -117,7 +141,8 @@ class Generation(Struct, frozen=True):
     stop: strings that end the text and are not part of it. stop_token_ids: likewise, beside the
     model's own. ignore_eos: the model's own do not end it. echo: the prompt's text comes first.
     max_tokens 0 only scores the prompt. tools: calls are parsed out of the text; None leaves them in
-    it. splits_reasoning: what the model thinks before its answer comes apart from it.
+    it. splits_reasoning: what the model thinks before its answer comes apart from it. prediction: a
+    text that most of the answer is expected to be; it is faster where that is so, and the same anyway.
     """
 
     max_tokens: int
@@ -130,6 +155,7 @@ class Generation(Struct, frozen=True):
     grammar: Grammar | None = None
     tools: ToolChoice | None = None
     splits_reasoning: bool = False
+    prediction: str = ""
 
 
 class Run(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """From a request on the wire to a sequence that can do no harm."""
 
 from collections.abc import Hashable
+from itertools import islice, takewhile
 
 from engine.api import EngineError
 from engine.core.sequence import MAX_LENGTH, Sequence
@@ -9,6 +10,9 @@ from engine.sampling.draw import seed_of
 from engine.sampling.grammar import Constraint
 from engine.sampling.validate import validate
 from engine.wire import Start
+
+MAX_PREDICTED_TOKENS = 2**15
+"""What is predicted beyond them is left: it is sorted between two steps, in some 50 ms."""
 
 
 def refuse_misuse(start: Start, traits: Traits) -> None:
@@ -47,6 +51,13 @@ def sequence_of(
         never_ids=frozenset(id_ for id_ in start.barred_token_ids if 0 <= id_ < vocab_size),
         first_length=MAX_LENGTH if start.first_length is None else start.first_length,
         constraint=constraint,
+        prediction=_prediction(start, vocab_size),
         owner=owner,
         number=start.sequence,
     )
+
+
+def _prediction(start: Start, vocab_size: int) -> tuple[int, ...]:
+    """As far as the model can say it: a token that it has not got it cannot be given either."""
+    known = takewhile(lambda id_: 0 <= id_ < vocab_size, start.predicted_token_ids)
+    return tuple(islice(known, MAX_PREDICTED_TOKENS))

@@ -42,15 +42,7 @@ class Drafter:
             self._silent_steps -= 1
             return ()
         count = min(self._length, self.max_tokens, limit)
-        if count <= 0:
-            return ()
-        for size in range(LONGEST_MATCH, SHORTEST_MATCH - 1, -1):
-            place = self._places.get(tuple(token_ids[-size:]))
-            if place is not None:
-                # beyond the end it copies itself: what goes round in a circle is expected to go on
-                period = len(token_ids) - place
-                return tuple(token_ids[place + ahead % period] for ahead in range(count))
-        return ()
+        return self._guess(token_ids, count) if count > 0 else ()
 
     def judged(self, num_drafted: int, num_accepted: int) -> None:
         """Of the last draft so many tokens were right."""
@@ -67,6 +59,15 @@ class Drafter:
         else:
             self._silent_steps = self._pause_steps
             self._pause_steps = min(2 * self._pause_steps, LONGEST_PAUSE_STEPS)
+
+    def _guess(self, token_ids: Many[int], count: int) -> tuple[int, ...]:
+        for size in range(LONGEST_MATCH, SHORTEST_MATCH - 1, -1):
+            place = self._places.get(tuple(token_ids[-size:]))
+            if place is not None:
+                # beyond the end it copies itself: what goes round in a circle is expected to go on
+                period = len(token_ids) - place
+                return tuple(token_ids[place + ahead % period] for ahead in range(count))
+        return ()
 
     def _index(self, token_ids: Many[int]) -> None:
         """Where each run of tokens was last followed by another: the newest place counts."""

@@ -101,6 +101,7 @@ def _says_something(output: Output) -> bool:
 
 def _output(sequence: Sequence, result: Result, num_taken: int) -> Output:
     choices = result.choices[:num_taken]
+    num_accepted, num_rejected = sequence.tried
     return Output(
         sequence=sequence.number,
         token_ids=[choice.token_id for choice in choices],
@@ -110,4 +111,6 @@ def _output(sequence: Sequence, result: Result, num_taken: int) -> Output:
         cached_tokens=sequence.num_cached or 0,
         failure=result.failure,
         vector=result.vector,
+        accepted_tokens=num_accepted,
+        rejected_tokens=num_rejected,
     )

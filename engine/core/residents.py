@@ -31,7 +31,8 @@ class Reply(Protocol):
     def dropped(self, handle: int, caches: Caches | None) -> None:
         """The loop holds no reference to the model any more.
 
-        caches: what it had, with no sequence in them; None if it was paused or never there.
+        caches: what it had, with no sequence in them; None if it was never there, or paused: no
+        sequence holds anything any more of those that it left then.
         """
 
     def paused(self, handle: int, caches: Caches | None) -> None:
@@ -138,9 +139,10 @@ class Residents:
 
     def _give_up(self, handle: int, failure: Failure) -> None:
         sequences = self._paused.pop(handle, None)
-        for (owner, number), (of, _) in list(self._running.items()):
+        for (owner, number), (of, sequence) in list(self._running.items()):
             if of is sequences:
                 del self._running[owner, number]
+                of.scheduler.remove(sequence)  # its caches may be kept for others
                 self._reply.outputs(owner, [Output(number, [], [], [], failure=failure)])
 
     def _drop_drained(self) -> None:

@@ -16,7 +16,7 @@ from engine.kernels.batch import ForwardBatch
 from engine.nn.model import Traits
 from engine.sampling.draw import Choice, Draw
 from engine.sampling.logprobs import score
-from engine.sampling.masks import Mask, Masks
+from engine.sampling.masks import Masks
 from engine.sampling.masks import begin as begin_masks
 from engine.sampling.sampler import UNSOUND, is_sound, sample
 from engine.wire import Logprob
@@ -67,8 +67,8 @@ class Runner:
     def run(self, plan: BatchPlan) -> dict[Sequence, Result]:
         """Computes a plan of at least one chunk; blocks until it is done."""
         samplers = [chunk for chunk in plan.chunks if chunk.samples]
-        constraints = [c.sequence.constraint for c in samplers if c.sequence.constraint]
-        masks = begin_masks(constraints, self.model.vocab_size) if constraints else None
+        constrained = {c.sequence.constraint: c.draft for c in samplers if c.sequence.constraint}
+        masks = begin_masks(constrained, self.model.vocab_size) if constrained else None
         try:
             batch = forward_batch(plan, self._block_size, self._device)
             logits = self.model.forward(batch, self._caches)
@@ -117,11 +117,11 @@ def _sample_into(
     ]
     drawn = iter(sample(last, draws))
     for chunk in chunks:
-        if isinstance(failure := _mask(chunk.sequence, masks), Failure):
+        choices = [next(drawn) for _ in (*chunk.draft, None)]
+        if isinstance(failure := _masks(chunk.sequence, masks), Failure):
             results[chunk.sequence].failure = failure
-            next(drawn)
-            continue
-        _accept(results[chunk.sequence], chunk.draft, [next(drawn) for _ in (*chunk.draft, None)])
+        else:
+            _accept(results[chunk.sequence], chunk.draft, choices)
 
 
 def _accept(result: Result, draft: Many[int], drawn: list[Choice | Failure]) -> None:
@@ -140,19 +140,19 @@ def _accept(result: Result, draft: Many[int], drawn: list[Choice | Failure]) -> 
             return
 
 
-def _mask(sequence: Sequence, masks: Masks) -> Mask | None:
+def _masks(sequence: Sequence, masks: Masks) -> list[Tensor] | Failure | None:
     return masks[sequence.constraint] if sequence.constraint else None
 
 
 def _draw(chunk: Chunk, num_guessed: int, masks: Masks) -> Draw:
     """For the token behind so many of the draft's."""
     sequence, draft = chunk.sequence, chunk.draft[:num_guessed]
-    mask = _mask(sequence, masks)
+    found = _masks(sequence, masks)
     return Draw(
         sampling=sequence.sampling,
         seed=sequence.seed,
         token_ids=[*sequence.token_ids, *draft] if draft else sequence.token_ids,
         num_prompt=sequence.num_prompt,
         barred_ids=sequence.barred_ids(num_guessed),
-        mask=None if isinstance(mask, Failure) else mask,
+        mask=found[num_guessed] if isinstance(found, list) else None,
     )

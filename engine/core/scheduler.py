@@ -7,7 +7,9 @@ from collections.abc import Sequence as Many
 from engine.api import EngineError
 from engine.cache.manager import NO_PREFIX, CacheManager
 from engine.core.drafts import Drafter
+from engine.core.forced import ForcedDrafter
 from engine.core.plan import BatchPlan, Chunk, DraftCount, PromptCount, chunk_of
+from engine.core.predictions import Predictor
 from engine.core.sequence import Sequence
 
 MAX_SEQUENCES = 32
@@ -107,7 +109,7 @@ class Scheduler:
         chunks = self._decodes(starved)
         left = max(token_budget - len(chunks), self.cache.block_size)
         chunks += self._prefills(left, starved)
-        if self._max_draft_tokens and not self.cache.num_slots:
+        if not self.cache.num_slots:
             chunks = self._with_drafts(chunks)
         return BatchPlan(tuple(chunks), tuple(starved))
 
@@ -235,14 +237,32 @@ class Scheduler:
 
     def _with_draft(self, chunk: Chunk, limit: int) -> Chunk:
         sequence = chunk.sequence
-        if sequence.wants_scores or sequence.constraint:  # a grammar would rule out most guesses
+        if sequence.wants_scores:
             return chunk
         if sequence.drafter is None:
-            sequence.drafter = Drafter(self._max_draft_tokens)
+            sequence.drafter = self._drafter_of(sequence)
+        if sequence.drafter is None:
+            return chunk
         limit = min(limit, self._draft_limit(sequence))
         draft = sequence.drafter.draft(sequence.token_ids, limit)
         self.cache.grow(sequence.table, chunk.end + len(draft))
         return chunk.with_draft(draft)
+
+    def _drafter_of(self, sequence: Sequence) -> Drafter | None:
+        """Grammars and clients that predict are let guess, whether sequences do by themselves or not."""
+        most = self._max_draft_tokens
+        if sequence.constraint:
+            return ForcedDrafter(
+                MAX_DRAFTED_ROWS - 1, constraint=sequence.constraint, falls_back=most > 0
+            )
+        if sequence.prediction:
+            return Predictor(
+                MAX_DRAFTED_ROWS - 1,
+                prediction=sequence.prediction,
+                num_prompt=sequence.num_prompt,
+                falls_back=most > 0,
+            )
+        return Drafter(most) if most else None
 
     def _draft_limit(self, sequence: Sequence) -> int:
         """So many that one more token may still be drawn, and is computed as they are."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from engine.api import FinishReason, Sampling
 from engine.cache.table import BlockTable
 from engine.core.drafts import Drafter
+from engine.core.predictions import Predictor
 from engine.sampling.grammar import Constraint
 
 MAX_LENGTH = 2**31
@@ -22,7 +23,7 @@ class Sequence:
     num_cached: prompt tokens that were in the cache when it first ran. never_ids: tokens that it must
     not make. first_length: tokens of the first text of a pair, or of all. drafter: guesses what comes
     next, once somebody has asked for that. constraint: the grammar that it follows, as far as it has
-    come.
+    come. prediction: what a client expects it to say.
     """
 
     token_ids: list[int]
@@ -41,6 +42,7 @@ class Sequence:
     table: BlockTable = field(default_factory=BlockTable)
     first_length: int = MAX_LENGTH
     drafter: Drafter | None = None
+    prediction: tuple[int, ...] = ()
     constraint: Constraint | None = None
     finish_reason: FinishReason | None = None
 
@@ -55,6 +57,14 @@ class Sequence:
     def num_pending(self) -> int:
         """Tokens that the model has yet to read before the next can be drawn."""
         return len(self.token_ids) - self.num_computed
+
+    @property
+    def tried(self) -> tuple[int, int]:
+        """Tokens of the prediction that were tried: right ones, and wrong ones."""
+        drafter = self.drafter
+        if not isinstance(drafter, Predictor):
+            return 0, 0
+        return drafter.num_accepted, drafter.num_rejected
 
     @property
     def wants_scores(self) -> bool:

@@ -18,7 +18,7 @@ from engine.residency.image import open_outlined
 from engine.residency.image_store import ImageStore
 from engine.residency.loader import load
 from engine.residency.outline import Outline, Outlines, identity, outline_of
-from engine.residency.pages import bring_back
+from engine.residency.pages import bring_back, let_go
 from engine.residency.warm import Kept, Warm
 
 
@@ -70,18 +70,22 @@ class Weights:
         form: Form,
         progress: Callable[[float], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        take_time: Callable[[], None] = lambda: None,
     ) -> Opened:
         """The model. Blocks for as long as loading takes, which for a warm one is nothing.
 
+        take_time: told, on this thread, before anything that takes longer than a step may.
         Raises what `open_checkpoint` and `load` raise, and `LoadCancelled`.
         """
         if form != "tiled":
+            take_time()
             return self._read(path, form, progress, cancelled)
         clock = _Clock()
-        outline = self._outline(path)
+        outline = self._outline(path, take_time)
         clock.lap("headers")
         image = self._take(outline)
         if image is None:
+            take_time()
             image, tier = self._map(outline, progress, cancelled)
             clock.lap("build" if tier == "built" else "map")
         else:
@@ -113,11 +117,15 @@ class Weights:
             if image is None:  # of a form that is not kept
                 return True
             kept = Kept(image, image.nbytes, image.is_file)
-            return bool(self._warm.put(opened.key, kept))
+            gone = self._warm.put(opened.key, kept)
+        for each in gone:
+            let_go(each.model)
+        return bool(gone)
 
-    def _outline(self, path: Path) -> Outline:
+    def _outline(self, path: Path, take_time: Callable[[], None]) -> Outline:
         outline = self._outlines.find(path, self._dtype)
         if outline is None:
+            take_time()
             with open_checkpoint(path) as checkpoint:
                 outline = outline_of(checkpoint, self._dtype)
             self._outlines.keep(outline)

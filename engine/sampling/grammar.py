@@ -5,6 +5,7 @@ expressions, a trie of the vocabulary); `LLMatcher`'s contract is in its `_lib.p
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
@@ -20,8 +21,9 @@ class Constraint:
     end_ids: tokens that end the sequence once the text may end.
     """
 
-    def __init__(self, matcher: LLMatcher, end_ids: frozenset[int]) -> None:
+    def __init__(self, matcher: LLMatcher, end_ids: frozenset[int], trie: LLTokenizer) -> None:
         self._matcher = matcher
+        self._trie = trie
         self.end_ids = end_ids
 
     def allowed(self) -> bytes:
@@ -36,6 +38,34 @@ class Constraint:
         if self._matcher.is_error():
             raise _too_complex(self._matcher)
         return allowed
+
+    def allowed_along(self, draft: Sequence[int]) -> list[bytes]:
+        """What `allowed` is now, and behind each token of a draft that the grammar can follow."""
+        found = [self.allowed()]
+        for token_id in draft:
+            self.consume(token_id)
+            found.append(self.allowed())
+        if draft:
+            self._matcher.rollback(len(draft))
+        return found
+
+    def forced(self, limit: int) -> tuple[int, ...]:
+        """At most so many tokens that spell what must come next, none where there is a choice.
+
+        Each is the longest that fits, which is mostly how a model spells as well; other spellings
+        are allowed too, so these are guesses. Takes microseconds.
+        """
+        try:
+            # of a copy: llguidance 1.9.1 forgets control tokens behind what it was asked so
+            text = self._matcher.deep_copy().compute_ff_bytes().decode()
+        except UnicodeDecodeError:  # half a character, or a control token
+            return ()
+        return self.followed(self._trie.greedy_tokenize(text)[:limit]) if text else ()
+
+    def followed(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """As many of these tokens as the grammar lets come next, ends left out."""
+        text_ids = list(takewhile(lambda token_id: token_id not in self.end_ids, token_ids))
+        return tuple(text_ids[: self._matcher.validate_tokens(text_ids)])
 
     def consume(self, token_id: int) -> None:
         """The sequence goes on with a token that was allowed."""

@@ -44,7 +44,7 @@ class Vocabularies:
             MAX_COMPILED,
             lambda: compile_grammar(trie, wanted.text),
         )
-        return Constraint(matcher.deep_copy(), frozenset(vocabulary.end_ids))
+        return Constraint(matcher.deep_copy(), frozenset(vocabulary.end_ids), trie)
 
 
 def _trie(vocabulary: Vocabulary) -> LLTokenizer:

@@ -13,11 +13,13 @@ another thread is in the middle of Python; by default it would be ten times that
 
 
 def be_background() -> None:
-    """The calling thread, and those that it starts from now on, leave the cores to others."""
+    """The calling thread, and those that it starts from now on, leave the cores to others.
+
+    To say it again changes nothing.
+    """
     if sys.platform == "linux":  # elsewhere niceness is the whole process's
-        thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        niceness = os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def let_steps_in() -> None:

@@ -22,10 +22,10 @@ class Inspector:
             "engine.inspect", deadline_seconds=DEADLINE_SECONDS, memory_bytes=MEMORY_BYTES
         )
 
-    async def inspect(self, call: int, path: str) -> Inspected:
+    async def inspect(self, call: int, path: str, chat_template: str | None = None) -> Inspected:
         """The answer to a call, a failure among them; one inspection at a time."""
         try:
-            question = (call, path, self._dtype, self._kv_dtype)
+            question = (call, path, self._dtype, self._kv_dtype, chat_template)
             reply = await self._child.call(msgspec.msgpack.encode(question))
         except SandboxError as error:
             failure = Failure("bad_checkpoint", f"its headers could not be read: {error}")

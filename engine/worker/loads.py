@@ -34,7 +34,9 @@ class _Load:
 
 
 class Loads:
-    """put: hands a finished model to the step loop. post: tells the gateway. Load threads call both.
+    """Loads give way to steps, unless the model is warm: that takes no longer than a step.
+
+    put: hands a finished model to the step loop. post: tells the gateway. Load threads call both.
 
     What `post` says is true when it is said: Loaded once the model was added, LoadFailed once the
     memory is free again. A paused model whose load is cancelled stays paused; if it fails, its
@@ -74,7 +76,6 @@ class Loads:
             load.ended.wait()
 
     def _run(self, order: LoadOrder) -> None:
-        be_background()
         torch.set_num_threads(self._num_threads)  # torch keeps it per thread
         event = self._answer(order)
         load = self._loads.pop(order.handle)
@@ -111,7 +112,7 @@ class Loads:
             _Progress(order.handle, self._post),
             self._loads[order.handle].cancelled,
         )
-        model, caches, report = self._models.open(order, progress, cancelled.is_set)
+        model, caches, report = self._models.open(order, progress, cancelled.is_set, be_background)
         if order.resumes:
             resumed: Future[bool] = Future()
             self._put(Resume(order.handle, model, caches, resumed))
@@ -126,7 +127,7 @@ class Loads:
         failure = failure_of(error)
         if order.resumes:
             self._put(GiveUp(order.handle, failure))
-        self._models.park(order.handle, None, is_paused=False)
+        self._models.forget(order.handle)
         return LoadFailed(order.handle, failure)
 
 

@@ -38,20 +38,25 @@ class Models:
         self._keys: dict[int, CacheKey] = {}  # also of those whose weights are let go of
 
     def open(
-        self, order: LoadOrder, progress: Callable[[float], None], cancelled: Callable[[], bool]
+        self,
+        order: LoadOrder,
+        progress: Callable[[float], None],
+        cancelled: Callable[[], bool],
+        take_time: Callable[[], None] = lambda: None,
     ) -> tuple[LanguageModel, Caches, LoadReport]:
         """A model with what was parked of it, or empty caches. It must be closed, even if this raises.
 
-        Raises what `Weights.open` raises, the allocator's errors, and `EngineError` for an order to
+        progress, cancelled, take_time: as in `Weights.open`. Raises what `Weights.open` raises, the allocator's errors, and `EngineError` for an order to
         resume what is not the same any more.
         """
-        opened = self._weights.open(Path(order.path), order.form, progress, cancelled)
+        path = Path(order.path)
+        opened = self._weights.open(path, order.form, progress, cancelled, take_time)
         self._opened[order.handle] = opened
         started = time.perf_counter()
         caches = self._caches_for(order, opened)
         model = runnable(opened, caches)
         opened.phases["program"] = time.perf_counter() - started
-        workspace = workspace_of(model, opened, Path(order.path), order.form, self._dtype)
+        workspace = workspace_of(model, opened, path, order.form, self._dtype)
         return model, caches, report_of(opened, caches, workspace)
 
     def is_paused(self, handle: int) -> bool:
@@ -61,20 +66,30 @@ class Models:
     def park(self, handle: int, caches: Caches | None, *, is_paused: bool) -> list[Caches]:
         """Keeps the caches of a model that was paused or drained, if they fit; gives what did not.
 
-        None: there are none, and what is kept of the handle is let go of, unless it is paused.
+        No sequence holds anything of what is drained. caches: of a model that was paused before,
+        None; then those that it left here are kept like any other's.
         """
         key = self._keys.get(handle)
-        if not is_paused:
-            self._keys.pop(handle, None)
-        if key is not None and caches is not None:
-            return self._parking.put(handle if is_paused else key, caches)
-        lost = None if is_paused else self._parking.take(handle)
-        return [] if lost is None else [lost]
+        if is_paused:
+            return [] if key is None or caches is None else self._parking.put(handle, caches)
+        self._keys.pop(handle, None)
+        drained = caches or self._parking.take(handle)
+        if key is None or drained is None:
+            return []
+        return self._parking.put(key, drained)
 
-    def close(self, handle: int) -> None:
-        """Its weights are not needed any more; the caller has let go of everything else."""
-        if opened := self._opened.pop(handle, None):
-            self._weights.close(opened)
+    def forget(self, handle: int) -> None:
+        """Lets go of what is kept of a model that could not be loaded."""
+        self._keys.pop(handle, None)
+        self._parking.take(handle)
+
+    def close(self, handle: int) -> bool:
+        """Its weights are not needed any more; the caller has let go of everything else.
+
+        Whether weights were let go of: not those that stay warm.
+        """
+        opened = self._opened.pop(handle, None)
+        return opened is not None and self._weights.close(opened)
 
     def counted(self, stats: DeviceStats) -> DeviceStats:
         """With what host memory is used for now."""

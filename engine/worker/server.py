@@ -107,8 +107,8 @@ class Worker:
 
     def _obey(self, command: Command) -> None:
         match command:
-            case Inspect(call, path):
-                self._background(self._inspect(call, path))
+            case Inspect(call, path, chat_template):
+                self._background(self._inspect(call, path, chat_template))
             case Load(order):
                 self._loads.start(order)
             case CancelLoad(handle):
@@ -129,8 +129,8 @@ class Worker:
         await asyncio.to_thread(self._loads.end, work.handle)
         self._steps.put(work)
 
-    async def _inspect(self, call: int, path: str) -> None:
-        self._control.send(await self._inspector.inspect(call, path))
+    async def _inspect(self, call: int, path: str, chat_template: str | None) -> None:
+        self._control.send(await self._inspector.inspect(call, path, chat_template))
 
     def _welcome(self, channel: TextChannel) -> None:
         self._background(self._serve_text(channel))
@@ -189,8 +189,9 @@ class Worker:
         for caches in lost:
             caches.discard()
         lost.clear()
-        self._models.close(handle)
-        give_back_memory()
+        # What stays warm leaves nothing to collect that matters, and a swap waits for this.
+        if self._models.close(handle):
+            give_back_memory()
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

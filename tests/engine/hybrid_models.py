@@ -47,13 +47,14 @@ def write_gguf(
     splits: Mapping[str, tuple[str, ...]] | None = None,
     leave_out: tuple[str, ...] = (),
     architecture: str = "",
+    extra: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """The same model under gguf-py's names, with experts stacked.
 
     renames: parts of names that the converter changes, before it looks them up or after. changes:
     of the tensors whose names in the file end so. splits: equal shares of the rows of tensors with
     such parts in their names, by what the file calls them. leave_out: ends of names. architecture: where gguf-py does not
-    know it; arch is then one with the same names.
+    know it; arch is then one with the same names. extra: tensors under GGUF's own names.
     """
     architecture = architecture or gguf.MODEL_ARCH_NAMES[arch]
     names = gguf.get_tensor_name_map(arch, keys["block_count"])
@@ -70,6 +71,8 @@ def write_gguf(
         for ending, change in (changes or {}).items():
             tensor = change(tensor) if found.endswith(ending) else tensor  # noqa: PLW2901
         writer.add_tensor(found, tensor.float().contiguous().numpy())
+    for name, tensor in (extra or {}).items():
+        writer.add_tensor(name, tensor.float().contiguous().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

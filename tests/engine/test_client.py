@@ -288,3 +288,25 @@ async def test_a_prompt_prepared_for_nobody_is_discarded(engine, launcher):
     far.send(PrepareDone(asked.call, Prepared(3, [1, 2])))
 
     assert (await heard(far, Discard)).tickets == [3]
+
+
+async def test_tickets_are_given_back_together(engine, launcher):
+    """The text process is woken once for all that end at about the same time."""
+    for ticket in (3, 4, 5):
+        engine.discard(ticket)
+
+    assert (await heard(launcher.far("text"), Discard)).tickets == [3, 4, 5]
+
+
+async def test_a_new_text_process_hears_nothing_of_old_tickets(engine, launcher):
+    """It counts from one again: the same number would be another's prompt."""
+    engine.discard(1)
+    call = asyncio.create_task(engine.prepare(SOURCE, TextPrompt("hi")))
+    await heard(launcher.far("text"), Prepare)
+    launcher.far("text").close()
+    with pytest.raises(EngineError):
+        await call
+    await engine._text.ready.wait()
+    engine.discard(2)
+
+    assert (await heard(launcher.far("text"), Discard)).tickets == [2]

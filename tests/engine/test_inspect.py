@@ -11,8 +11,9 @@ from engine.wire import Inspected
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-def ask(path: Path) -> Inspected:
-    reply = answer(msgspec.msgpack.encode((3, str(path), "float32", "auto")))
+def ask(path: Path, chat_template: str | None = None) -> Inspected:
+    question = (3, str(path), "float32", "auto", chat_template)
+    reply = answer(msgspec.msgpack.encode(question))
     return msgspec.msgpack.decode(reply, type=Inspected)
 
 
@@ -35,6 +36,17 @@ def test_a_model_with_a_template_chats():
 
     assert card is not None
     assert card.tasks == ("chat", "completion")
+
+
+def test_an_operators_template_says_what_a_model_can():
+    """Instead of the checkpoint's own."""
+    path = FIXTURES / "llama-plain/hf"
+    own, other = ask(path).card, ask(path, "{{ tools }}<think></think>").card
+
+    assert own is not None
+    assert other is not None
+    assert "tools" not in own.capabilities
+    assert other.capabilities == ("tools", "reasoning")
 
 
 def test_a_model_without_a_template_completes_only(tmp_path):

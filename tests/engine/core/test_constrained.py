@@ -5,78 +5,21 @@ It knows nothing, so what it says is valid if and only if decoding is right.
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
 import jsonschema
 import pytest
-import torch
 from hypothesis import given, settings
 
-from engine.api import Generation, Grammar, Run, Sampling
-from engine.checkpoint import open_checkpoint
-from engine.core.admission import sequence_of
-from engine.core.opening import open_resident
-from engine.core.pacing import ALONE_SECONDS
-from engine.core.resident import Resident
-from engine.core.sequence import Sequence
-from engine.sampling.vocabularies import Vocabularies
-from engine.text.constraints import constrain
-from engine.text.generations import Generations
-from engine.text.prompts import PreparedPrompt
-from engine.text.store import load_tokenizer
-from engine.wire import Output
-from tests.engine.core.conftest import LLAMA
-
-PROMPT = [5, 6, 7]
-
-
-class Model:
-    """The text side and the worker's side of one model, in this thread."""
-
-    def __init__(self, folder: Any, kv_tokens: int = 4096) -> None:
-        path = LLAMA / "llama-plain-F32.gguf"
-        with open_checkpoint(path) as checkpoint:
-            tokenizer = load_tokenizer(checkpoint, folder)
-        self.resident, _ = open_resident(path, "dense", torch.float32, kv_tokens)
-        vocab_size = self.resident.vocab_size
-        self.prompt = PreparedPrompt(tokenizer, PROMPT, vocab_size=vocab_size)
-        self.vocabularies = Vocabularies()
-
-    def sequence(self, run: Run, generations: Generations) -> Sequence:
-        grammar = constraint = None
-        if run.generation.grammar is not None:
-            grammar, vocabulary = constrain(self.prompt, run.generation)
-            constraint = self.vocabularies.constraint(grammar, vocabulary)
-        start = generations.start(1, 1, run, self.prompt, grammar)
-        return sequence_of(start, None, self.resident.vocab_size, constraint)
-
-    def say(self, *asked: Generation) -> list[tuple[str, str | None]]:
-        """The texts and finish reasons of generations that run together."""
-        generations = Generations()
-        for index, generation in enumerate(asked):
-            run = Run(index, 0, generation)
-            self.resident.scheduler.add(self.sequence(run, generations))
-        texts = ["" for _ in asked]
-        reasons: list[str | None] = [None for _ in asked]
-        for output in _outputs(self.resident):
-            for _, delta in generations.step([output])[0]:
-                assert delta.failure is None, delta.failure
-                texts[delta.index] += delta.text
-                reasons[delta.index] = delta.finish_reason or reasons[delta.index]
-        return list(zip(texts, reasons, strict=True))
-
-
-def _outputs(resident: Resident) -> Iterator[Output]:
-    while not resident.is_idle:
-        yield from (output for _, output in resident.step(ALONE_SECONDS))
-    resident.scheduler.check()
+from engine.api import Generation, Grammar, Sampling
+from tests.engine.constrained import ConstrainedModel
+from tests.engine.schemas import schemas
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model(tmp_path_factory.mktemp("tokenizers"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> ConstrainedModel:
+    return ConstrainedModel(tmp_path_factory.mktemp("tokenizers"))
 
 
 def wanted(kind: Any, text: str, max_tokens: int = 400, **fields: Any) -> Generation:
@@ -87,49 +30,8 @@ def wanted(kind: Any, text: str, max_tokens: int = 400, **fields: Any) -> Genera
 
 # --- schemas ------------------------------------------------------------------------------------
 
-_words = st.text('abcdefgh é"\\/\n', max_size=6)
-_leaves = st.one_of(
-    st.sampled_from([{"type": "boolean"}, {"type": "null"}]),
-    st.builds(lambda low, size: {"type": "integer", "minimum": low, "maximum": low + size},
-              st.integers(-99, 99), st.integers(0, 999)),
-    st.builds(lambda least, more: {"type": "string", "minLength": least, "maxLength": least + more},
-              st.integers(0, 3), st.integers(0, 4)),
-    st.sampled_from(["^[a-c]{2,4}$", "^(x|yy)-[0-9]{3}$"]).map(
-        lambda pattern: {"type": "string", "pattern": pattern}
-    ),
-    st.lists(_words | st.integers(-9, 9), min_size=1, max_size=4).map(lambda v: {"enum": v}),
-    _words.map(lambda value: {"const": value}),
-)  # fmt: skip
 
-
-def _array(items: dict[str, Any], least: int, more: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least, "maxItems": least + more}
-
-
-def _object(properties: dict[str, Any], data: int) -> dict[str, Any]:
-    required = [name for place, name in enumerate(properties) if data >> place & 1]
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-def _deeper(schemas: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    names = st.text('abc_ é"', min_size=1, max_size=4)
-    return st.one_of(
-        st.builds(_array, schemas, st.integers(0, 2), st.integers(0, 2)),
-        st.builds(_object, st.dictionaries(names, schemas, max_size=4), st.integers(0, 15)),
-        st.lists(schemas, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
-    )
-
-
-_plain = st.recursive(_leaves, _deeper, max_leaves=5)
-schemas = _plain | _plain.map(lambda one: {"$ref": "#/$defs/it", "$defs": {"it": one}})
-
-
-def check_schema(model: Model, schema: dict[str, Any], seed: int) -> None:
+def check_schema(model: ConstrainedModel, schema: dict[str, Any], seed: int) -> None:
     asked = wanted("json_schema", json.dumps(schema), seed=seed)
     ((text, reason),) = model.say(asked)
 
@@ -199,13 +101,34 @@ def test_seeds_reproduce_whatever_runs_beside(model):
 
 def test_preempted_sequences_go_on_in_their_grammar(tmp_path):
     """What is computed anew has the place in its grammar that it had."""
-    whole = Model(tmp_path).say(*[wanted("regex", f"[a-z]{{{n}}}", seed=n) for n in (70, 80, 90)])
+    whole = ConstrainedModel(tmp_path).say(
+        *[wanted("regex", f"[a-z]{{{n}}}", seed=n) for n in (70, 80, 90)]
+    )
 
-    small = Model(tmp_path, kv_tokens=128)
+    small = ConstrainedModel(tmp_path, kv_tokens=128)
     cut = small.say(*[wanted("regex", f"[a-z]{{{n}}}", seed=n) for n in (70, 80, 90)])
 
     assert cut == whole
     assert [len(text) for text, _ in whole] == [70, 80, 90]
+
+
+FORCED = r'\{"full name": "[a-c]{3}", "full address": "[a-c]{3}"\}'
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_certain_is_said_in_fewer_steps(model, monkeypatch, temperature):
+    """Guesses at what the grammar forces change nothing of what is said."""
+    asked = wanted("regex", FORCED, temperature=temperature, frequency_penalty=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.core.scheduler.MAX_DRAFTED_ROWS", 0)
+        one_by_one = model.say(asked)
+    model.resident.scheduler.take_drafted()
+
+    guessed = model.say(asked)
+
+    assert guessed == one_by_one
+    assert re.fullmatch(FORCED, guessed[0][0])
+    assert model.resident.scheduler.take_drafted().num_accepted > 0
 
 
 def test_free_sequences_have_no_masks(model, monkeypatch):

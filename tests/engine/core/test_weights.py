@@ -46,6 +46,18 @@ def test_weights_come_back_warm(tmp_path):
     assert weights.warm_models == 0
 
 
+def test_only_what_takes_long_is_announced(tmp_path):
+    """A load gives way to steps from then on; one of warm weights is over sooner than a step."""
+    weights, told = weights_in(tmp_path), []
+    first = weights.open(QUANTISED, "tiled", take_time=lambda: told.append("built"))
+    weights.close(first)
+    assert "built" in told
+
+    told.clear()
+    weights.open(QUANTISED, "tiled", take_time=lambda: told.append("warm"))
+    assert not told
+
+
 def test_what_is_warm_is_counted(tmp_path):
     """Only what nobody uses."""
     weights = weights_in(tmp_path)

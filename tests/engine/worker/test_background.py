@@ -20,6 +20,7 @@ def test_a_load_and_its_helpers_give_way():
 
     def load() -> tuple[int, int]:
         be_background()
+        be_background()  # said twice it means no more
         with ThreadPoolExecutor(1) as helpers:
             return niceness(), helpers.submit(niceness).result()
 

@@ -1,21 +1,32 @@
 """What outlives the step loop's models, and what it takes."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import torch
 
-from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder
+from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder, Sampling
 from engine.cache.caches import Caches
 from engine.cache.table import BlockTable
 from engine.checkpoint import open_checkpoint
+from engine.core.resident import Resident
+from engine.core.residents import Residents
+from engine.core.work import Add, Begin, Drop, Pause
 from engine.kernels.cpu.library import is_available
 from engine.models.card import describe
 from engine.residency.image_store import ImageStore
+from engine.wire import Output, Start
 from engine.worker.models import Models
+from tests.engine.core.paused import Heard
+from tests.engine.core.test_parking import Listening
+from tests.engine.core.test_recurrent import MADE
 from tests.engine.fixture_models import COMMITTED
+from tests.engine.made_models import write
 
 PLAIN = COMMITTED / "llama-plain/llama-plain-F32.gguf"
 ORDER = LoadOrder(1, "cpu", str(PLAIN), "dense", kv_tokens=256)
+LONG_PROMPT = [(7 * place * place + 3) % 90 for place in range(77)]
 RESUME = msgspec.structs.replace(ORDER, resumes=True)
 
 
@@ -82,12 +93,79 @@ def test_an_evicted_model_leaves_its_caches_to_the_next_of_its_kind():
     assert opened(models, same) is caches
 
 
-def test_an_evicted_pause_leaves_nothing():
-    """What belonged to the paused sequences goes with them."""
+def test_an_evicted_pause_leaves_its_caches_too():
+    """Its sequences are gone; what they computed is for the next of its kind, not for its handle."""
     models = models_of(HostMemory())
     caches = paused(models)
 
-    assert models.park(1, None, is_paused=False) == [caches]
+    assert models.park(1, None, is_paused=False) == []
+    assert not models.is_paused(1)
+    assert models.counted(DeviceStats()).parked_models == 1
+    assert opened(models, msgspec.structs.replace(ORDER, handle=2)) is caches
+
+
+class Playing:
+    """A model that is opened and evicted over and over; it says which logits a prompt led to."""
+
+    def __init__(self, path: Path, host: HostMemory) -> None:
+        self._models, self._heard = models_of(host), Heard()
+        self._residents = Residents(self._heard)
+        self._order = LoadOrder(0, "cpu", str(path), "dense", kv_tokens=512, state_slots=8)
+
+    def open(self) -> None:
+        handle = self._order.handle + 1
+        self._order = msgspec.structs.replace(self._order, handle=handle)
+        model, caches, _ = self._models.open(self._order, lambda _: None, lambda: False)
+        self._model = Listening(model)
+        self._residents.apply(Add(handle, Resident(self._model, caches)))
+
+    def say(self, max_tokens: int, until: int | None = None) -> tuple[int, torch.Tensor]:
+        """Stops after `until` tokens, if told so. How much was cached, and the logits."""
+        handle, greedy = self._order.handle, Sampling(temperature=0)
+        start = Start(handle, handle, LONG_PROMPT, max_tokens, 0, [], greedy)
+        self._residents.apply(Begin("owner", start))
+        said: list[Output] = self._heard.outputs_of.setdefault(handle, [])
+        while not self._residents.is_idle and len(said) != until:
+            self._residents.step(handle)
+        return said[0].cached_tokens, torch.cat(self._model.heard)
+
+    def pause(self) -> None:
+        self._residents.apply(Pause(self._order.handle))
+        assert self._models.park(self._order.handle, self._heard.left(), is_paused=True) == []
+        self._models.close(self._order.handle)
+
+    def evict(self) -> None:
+        handle = self._order.handle
+        self._residents.apply(Drop(handle))
+        assert self._models.park(handle, self._heard.caches.pop(), is_paused=False) == []
+        self._models.close(handle)
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "falcon_h1"])
+def test_a_prefix_survives_an_eviction_while_paused(name: str, tmp_path: Path):
+    """Bit for bit: the logits after it are those after an eviction of the same model at rest."""
+    path = write(tmp_path / "hf", MADE[name]()) if name in MADE else COMMITTED / name / "hf"
+    paused, rested = Playing(path, HostMemory()), Playing(path, HostMemory())
+    for playing in (paused, rested):
+        playing.open()
+    paused.say(8, until=3)
+    paused.pause()
+    rested.say(3)
+    for playing in (paused, rested):
+        playing.evict()
+        playing.open()
+
+    (cached, found), (_, expected) = paused.say(8), rested.say(8)
+    assert cached == 64
+    assert torch.equal(found, expected)
+
+
+def test_a_pause_that_cannot_end_leaves_nothing():
+    """Its sequences may still hold what is in its caches."""
+    models = models_of(HostMemory())
+    paused(models)
+
+    models.forget(1)
     assert not models.is_paused(1)
     assert models.counted(DeviceStats()).parked_models == 0
 
