@@ -7,7 +7,7 @@ from typing import Any
 from engine.api import ToolChoice
 from engine.text.reasoning import ThinkTags, detect_thinking
 from engine.text.tools.events import Event, Span
-from engine.text.tools.formats import HARMONY, ToolFormat, detect, forced
+from engine.text.tools.formats import GENERIC, HARMONY, ToolFormat, detect, forced
 from engine.text.tools.harmony import HarmonyCalls
 from engine.text.tools.lark import ANY_OBJECT, Calls, Lark, Tool
 from engine.text.tools.reader import Parse, Reader
@@ -46,6 +46,11 @@ class ChatFormat:
         return self.calls.markers + (self.thinking.markers if self.thinking else ())
 
 
+def thinks(template: str) -> bool:
+    """Whether a template's model marks its thoughts."""
+    return detect(template) is HARMONY or detect_thinking(template) is not None
+
+
 def find_format(
     template: str, prompt: str, tools: Sequence[Mapping[str, Any]] | None = None
 ) -> ChatFormat:
@@ -70,10 +75,26 @@ def grammar_of(
     return _strict_grammar(form, choice, Lark(token_id, form.calls.syntax.opening))
 
 
+def calls_or(form: ChatFormat, choice: ToolChoice, lark: Lark, answer: str) -> str:
+    """The rule of a reply that calls tools or is an answer, thoughts before either free.
+
+    answer: the rule of one. A format that is only read where calls are forced leaves the answer.
+    """
+    if form.calls is GENERIC:
+        return f"{form.preface(lark)} {answer}"
+    calls = _calls(form, choice, lark)
+    if isinstance(form.calls.syntax, HarmonyCalls):  # whose calls have thoughts of their own
+        return f"({calls}) | ({form.preface(lark)} {answer})"
+    return f"{_thoughts(form, lark)} (({calls}) | {answer})"
+
+
 def _required_grammar(form: ChatFormat, choice: ToolChoice, lark: Lark) -> str:
+    return lark.text_of(f"{_thoughts(form, lark)} ({_calls(form, choice, lark)})")
+
+
+def _calls(form: ChatFormat, choice: ToolChoice, lark: Lark) -> str:
     chosen = [tool for tool in form.tools if not choice.names or tool.name in choice.names]
-    body = form.calls.syntax.grammar(lark, Calls(tuple(chosen), choice.is_parallel))
-    return lark.text_of(f"{_thoughts(form, lark)} ({body})")
+    return form.calls.syntax.grammar(lark, Calls(tuple(chosen), choice.is_parallel))
 
 
 def _strict_grammar(form: ChatFormat, choice: ToolChoice, lark: Lark) -> str:
@@ -91,11 +112,15 @@ def _thoughts(form: ChatFormat, lark: Lark) -> str:
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
     """Names and schemas of a chat prompt's tools."""
-    functions = [tool["function"] for tool in tools]
-    return tuple(
-        Tool(f["name"], f.get("parameters") or ANY_OBJECT, f.get("strict") is True)
-        for f in functions
-    )
+    return tuple(_read_tool(tool["function"]) for tool in tools)
+
+
+def _read_tool(function: Mapping[str, Any]) -> Tool:
+    schema = function.get("parameters") or ANY_OBJECT
+    is_strict = function.get("strict") is True
+    # what is not known of a schema is passed over, unless somebody counts on it
+    guided = {**schema, "x-guidance": {"lenient": False}} if is_strict else schema
+    return Tool(function["name"], guided, is_strict)
 
 
 class ChatParser:
@@ -111,7 +136,9 @@ class ChatParser:
         self._form = replace(form, calls=forced(form.calls)) if is_forced else form
         self._reads_calls = choice is not None
         schemas = {tool.name: tool.schema for tool in form.tools}
-        self._reader = Reader(schemas if choice else {}, splits_thought=splits_thought)
+        self._reader = Reader(
+            schemas if choice else {}, splits_thought=splits_thought, ends_in_calls=is_forced
+        )
         self._parse = self._run()
         self._is_done = False
 

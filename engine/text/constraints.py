@@ -18,15 +18,16 @@ def constrain(prompt: PreparedPrompt, generation: Generation) -> tuple[Constrain
     """What the worker is told, and the vocabulary that it has to know for it.
 
     Blocks: for a second where a large vocabulary is read for the first time. Raises `EngineError`
-    bad_request. Of calls that must be made and a grammar the calls come first; of calls that may be
-    made the grammar does.
+    bad_request. Of calls that must be made and a grammar the calls come first; calls that may be made
+    are made instead of what follows the grammar.
     """
     vocabulary = vocabulary_of(prompt.tokenizer, prompt.vocab_size)
     ids = {vocabulary.tokens[id_].decode(errors="replace"): id_ for id_ in vocabulary.control_ids}
     chat = prompt.chat
     tools = generation.tools
     if tools is not None and tools.mode == "auto" and generation.grammar is not None:
-        tools = None
+        text = after_thinking(generation.grammar, chat, ids.get, tools)
+        return Constrain(vocabulary.key, text), vocabulary
     lark = grammar_of(chat, tools, ids.get) if chat and tools else None
     if lark is not None:
         text = after_thinking(Grammar("lark", lark), None, ids.get)

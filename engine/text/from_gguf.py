@@ -6,7 +6,15 @@ from typing import Any
 
 import structlog
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 from engine.api import EngineError
 from engine.text.merges import merges_from_scores, merges_from_strings
@@ -45,6 +53,8 @@ def build_backend(metadata: Metadata) -> tokenizers.Tokenizer:
         )
         if first and last:
             surround(backend, first, last)
+    else:
+        _join(backend, metadata, read_specials(metadata, backend))
     return backend
 
 
@@ -72,13 +82,39 @@ def specials_of(
         )
         return Specials(bos_id=bos, eos_id=eos, prefix=first, suffix=last)
     add_bos = metadata.get(f"{_KEY}add_bos_token", _adds_bos_by_default(metadata))
+    # llama.cpp's for unigram vocabularies, which are T5's and XLM-R's
+    add_eos = metadata.get(f"{_KEY}add_eos_token", metadata.get(f"{_KEY}model") == "t5")
     return Specials(
         bos_id=bos,
         eos_id=eos,
         prefix=(bos,) if add_bos and bos is not None else (),
-        suffix=(eos,) if metadata.get(f"{_KEY}add_eos_token", False) and eos is not None else (),
+        suffix=(eos,) if add_eos and eos is not None else (),
         stop_ids=find_stop_ids((eos, token_id("eot"), token_id("eom")), id_of, special),
         barred_ids=ids_among(metadata.get(f"{_KEY}suppress_tokens")),
+    )
+
+
+def _join(backend: tokenizers.Tokenizer, metadata: Metadata, specials: Specials) -> None:
+    """Has pairs as llama.cpp's server has them, A EOS SEP B EOS, behind a BOS if there is one.
+
+    ModernBERT's EOS is its SEP, and comes once, whatever its file says.
+    """
+    first, last = (
+        [str(backend.id_to_token(i)) for i in ids] for ids in (specials.prefix, specials.suffix)
+    )
+    sep = metadata.get(f"{_KEY}seperator_token_id")  # so misspelled in the format
+    is_modern = metadata.get("general.architecture") == "modern-bert"
+    between = [*last]
+    if metadata.get(f"{_KEY}add_sep_token") and isinstance(sep, int) and not is_modern:
+        between.append(str(backend.id_to_token(sep)))
+    if not between:
+        return
+    names = {*first, *between}
+    second = [f"{name}:1" for name in last]
+    backend.post_processor = processors.TemplateProcessing(
+        single=[*first, "$A", *last],
+        pair=[*first, "$A", *between, "$B:1", *second],
+        special_tokens=[(name, backend.token_to_id(name)) for name in sorted(names)],
     )
 
 

@@ -1,6 +1,7 @@
 """The sequences that run on one worker, and the streams that they belong to."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -37,12 +38,15 @@ class Generations:
         run: Run,
         prompt: PreparedPrompt,
         grammar: Constrain | None = None,
+        *,
+        predicted_ids: Sequence[int] = (),
     ) -> Start:
         """Enters a sequence; returns what to tell the worker."""
         generation = run.generation
         sequence = next(self._numbers)
         self._live[sequence] = _Live(stream, run.index, Writer(prompt, run))
-        own = frozenset() if generation.ignore_eos else prompt.tokenizer.stop_ids
+        ends = prompt.tokenizer.stop_ids | prompt.end_ids
+        own = frozenset() if generation.ignore_eos else ends
         return Start(
             sequence=sequence,
             handle=handle,
@@ -53,6 +57,7 @@ class Generations:
             sampling=generation.sampling,
             barred_token_ids=sorted(prompt.tokenizer.barred_ids),
             grammar=grammar,
+            predicted_token_ids=list(predicted_ids),
         )
 
     def embed(self, stream: int, handle: int, index: int, prompt: PreparedPrompt) -> Start:

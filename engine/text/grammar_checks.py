@@ -1,5 +1,8 @@
 """Asks the grammar child, and says what its silence means."""
 
+from collections import OrderedDict
+from hashlib import blake2b
+
 import msgspec
 
 from engine.api import EngineError, Failure, Grammar
@@ -8,6 +11,9 @@ from engine.sandbox import Child, SandboxError
 DEADLINE_SECONDS = 2.0
 MEMORY_BYTES = 2 * 2**30
 """Of address space, of which the interpreter and its libraries take a part."""
+
+MAX_PASSED = 256
+"""Agents send the same tools with every request."""
 
 _decoder = msgspec.msgpack.Decoder(Failure | None)
 
@@ -21,11 +27,23 @@ class GrammarChecks:
             deadline_seconds=DEADLINE_SECONDS,
             memory_bytes=MEMORY_BYTES,
         )
+        self._passed: OrderedDict[bytes, None] = OrderedDict()
 
     async def check(self, grammar: Grammar) -> None:
         """Raises `EngineError` bad_request with the reason, for one that no text could follow."""
+        asked = msgspec.msgpack.encode(grammar)
+        digest = blake2b(asked, digest_size=16).digest()
+        if digest in self._passed:
+            self._passed.move_to_end(digest)
+            return
+        await self._ask(asked)
+        self._passed[digest] = None
+        if len(self._passed) > MAX_PASSED:
+            self._passed.popitem(last=False)
+
+    async def _ask(self, asked: bytes) -> None:
         try:
-            failure = _decoder.decode(await self._child.call(msgspec.msgpack.encode(grammar)))
+            failure = _decoder.decode(await self._child.call(asked))
         except SandboxError as error:
             message = f"it takes too much to compile: {error}"
             raise EngineError("bad_request", message, "grammar") from None

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 from llguidance import LLMatcher
 from llguidance.gbnf_to_lark import any_to_lark
 
-from engine.api import EngineError, Grammar
-from engine.text.chat_format import ChatFormat
+from engine.api import EngineError, Grammar, ToolChoice
+from engine.text.chat_format import ChatFormat, calls_or
 from engine.text.tokenizer import Tokenizer
 from engine.text.tools.lark import Lark
 from engine.wire import Vocabulary
@@ -40,20 +40,31 @@ def check_size(grammar: Grammar) -> None:
 
 
 def after_thinking(
-    grammar: Grammar, chat: ChatFormat | None, token_id: Callable[[str], int | None]
+    grammar: Grammar,
+    chat: ChatFormat | None,
+    token_id: Callable[[str], int | None],
+    choice: ToolChoice | None = None,
 ) -> str:
     """The grammar in llguidance's form, with room for thoughts before it if the model has any.
 
     chat: None where no thoughts are to be told from the answer. token_id: the id of a control token
-    by its text. Raises `EngineError` bad_request for a grammar that cannot be read.
+    by its text. choice: tools that may be called instead. Raises `EngineError` bad_request for a
+    grammar that cannot be read.
     """
     lark = Lark(token_id)
-    thoughts = chat.preface(lark) if chat else ""
-    _, rules = lark.text_of(f"{thoughts} @answer").split("\n", 1)
+    _, rules = lark.text_of(_start(chat, choice, lark)).split("\n", 1)
     answer = json.loads(answer_of(grammar))
     return json.dumps(
         {"grammars": [{"lark_grammar": f"{_HEADER}\n{rules}"}, {"name": "answer", **answer}]}
     )
+
+
+def _start(chat: ChatFormat | None, choice: ToolChoice | None, lark: Lark) -> str:
+    if chat is None:
+        return " @answer"
+    if choice is None:
+        return f"{chat.preface(lark)} @answer"
+    return calls_or(chat, choice, lark, "@answer")
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
-from engine.text.tokenizer import Specials, Tokenizer
+from engine.text.tokenizer import MARK, Specials, Tokenizer
 
 START = 2
 """Tokens are looked for by so many bytes of their beginning: few share more than a handful."""
@@ -34,6 +34,21 @@ class GreedyTokenizer(Tokenizer):
         for index, part in enumerate(self._controls.split(text)):
             ids += [self._by_name[part]] if index % 2 else self._match(part.encode())
         return ids
+
+    def encode_guarded(self, text: str, names: frozenset[str]) -> list[int]:
+        del names  # its only tokens with a name are the control tokens
+        parts = self._controls.split(text) if self._controls else [text]
+        ids: list[int] = []
+        for index, part in enumerate(parts):
+            is_name = index % 2 == 1
+            ids += (
+                [self._by_name[part]] if is_name else self._match(part.replace(MARK, "").encode())
+            )
+        return ids
+
+    @property
+    def special_names(self) -> frozenset[str]:
+        return frozenset(self._by_name)
 
     def _match(self, raw: bytes) -> list[int]:
         ids, found, start = self._ids, [], 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.api import EngineError, TextSource
 from engine.checkpoint import open_checkpoint
+from engine.text.fill import Filler, find_filler
 from engine.text.store import default_folder, load_tokenizer
 from engine.text.template import Templates, find_templates
 from engine.text.tokenizer import Tokenizer
@@ -14,10 +15,14 @@ MAX_KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class TextModel:
-    """All of a checkpoint that has to do with text. templates: the checkpoint's, by name."""
+    """All of a checkpoint that has to do with text.
+
+    templates: the checkpoint's, by name. filler: None where no tokens mark a gap.
+    """
 
     tokenizer: Tokenizer
     templates: Templates
+    filler: Filler | None = None
 
 
 class Library:
@@ -65,4 +70,5 @@ class Library:
                 message = f"{checkpoint.path.name} has changed since it was inspected"
                 raise EngineError("bad_checkpoint", message)
             tokenizer = load_tokenizer(checkpoint, self._cache_folder)
-            return TextModel(tokenizer, find_templates(checkpoint))
+            filler = find_filler(checkpoint, tokenizer)
+            return TextModel(tokenizer, find_templates(checkpoint), filler)

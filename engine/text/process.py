@@ -12,6 +12,7 @@ from engine.channel import Channel
 from engine.text.connection import WorkerConnection
 from engine.text.constraints import constrain, is_constrained
 from engine.text.generations import StreamDeltas
+from engine.text.predictions import predicted_ids
 from engine.text.prompts import PreparedPrompt, PromptReader
 from engine.wire import (
     Attach,
@@ -131,33 +132,39 @@ class TextProcess:
             if prompt is None:
                 failure = Failure("internal", f"there is no prompt with ticket {run.ticket}")
                 self._fail(command.stream, [run], failure)
-            elif is_constrained(prompt, run.generation):
-                task = asyncio.create_task(self._constrain(command, run, prompt, worker))
+            elif is_constrained(prompt, run.generation) or run.generation.prediction:
+                task = asyncio.create_task(self._start_later(command, run, prompt, worker))
                 self._constraining.setdefault(command.stream, set()).add(task)
                 task.add_done_callback(partial(self._constrained, command.stream))
             else:
                 worker.send(worker.generations.start(command.stream, command.handle, run, prompt))
 
-    async def _constrain(
+    async def _start_later(
         self, command: Generate, run: Run, prompt: PreparedPrompt, worker: WorkerConnection
     ) -> None:
-        """Starts a sequence once its grammar is known."""
+        """Starts a sequence once its grammar and its predicted tokens are known."""
+        grammar = vocabulary = None
         try:
-            grammar, vocabulary = await asyncio.to_thread(constrain, prompt, run.generation)
+            if is_constrained(prompt, run.generation):
+                grammar, vocabulary = await asyncio.to_thread(constrain, prompt, run.generation)
+            predicted = await asyncio.to_thread(predicted_ids, prompt, run.generation)
         except EngineError as error:
             failure = Failure(error.code, error.message, error.param)
             self._fail(command.stream, [run], failure)
         except Exception:  # the caller waits for an answer, whatever went wrong
-            log.exception("constrain_failed", stream=command.stream)
-            failure = Failure("internal", "the grammar could not be prepared")
+            log.exception("start_failed", stream=command.stream)
+            failure = Failure("internal", "the grammar or the prediction could not be prepared")
             self._fail(command.stream, [run], failure)
         else:
             if worker.is_lost:
                 self._fail(command.stream, [run], worker.failure)
                 return
-            worker.introduce(vocabulary)
-            stream, generations = command.stream, worker.generations
-            worker.send(generations.start(stream, command.handle, run, prompt, grammar))
+            if vocabulary is not None:
+                worker.introduce(vocabulary)
+            start = worker.generations.start(
+                command.stream, command.handle, run, prompt, grammar, predicted_ids=predicted
+            )
+            worker.send(start)
 
     def _constrained(self, stream: int, task: "asyncio.Task[None]") -> None:
         tasks = self._constraining[stream]

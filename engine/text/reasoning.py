@@ -44,7 +44,8 @@ class ThinkTags:
 
     def grammar(self, lark: Lark, *, is_open: bool) -> str:
         """Thoughts before what a grammar asks for; none is possible unless the prompt opened them."""
-        thoughts = lark.rule("thoughts", f"{lark.until(self.closing)} /\\s*/")
+        # where any white space was allowed, small models would write it for ever
+        thoughts = lark.rule("thoughts", f"{lark.until(self.closing)} /[ \\n]{{0,4}}/")
         mark = self.mark or self.opening
         opening = f"{lark.mark(mark)} {lark.text(self.opening.removeprefix(mark))}"
         return thoughts if is_open else f"({opening} {thoughts})?"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from engine.sandbox import serve
 
 CPU_SECONDS = 2.0
+MAX_ERROR_CHARS = 1000
 
 
 class RenderRequest(msgspec.Struct, frozen=True):
@@ -63,11 +64,11 @@ def _render(request: RenderRequest) -> RenderReply:
         pieces = _compile(request.template).generate(**request.variables)
         return _join(pieces, request.max_chars)
     except _RefusedError as refusal:
-        return RenderReply(error=str(refusal), is_refusal=True)
+        return RenderReply(error=str(refusal)[:MAX_ERROR_CHARS], is_refusal=True)
     except MemoryError:
         return RenderReply(error="it needs too much memory")
     except Exception as error:  # noqa: BLE001 - a template can raise whatever Python can
-        return RenderReply(error=f"{error}" or type(error).__name__)
+        return RenderReply(error=str(error)[:MAX_ERROR_CHARS] or type(error).__name__)
 
 
 def _join(pieces: Iterable[str], max_chars: int) -> RenderReply:
@@ -80,8 +81,18 @@ def _join(pieces: Iterable[str], max_chars: int) -> RenderReply:
     return RenderReply(text="".join(kept))
 
 
+def variables_of(template: str) -> frozenset[str]:
+    """The variables that a template reads; nothing of it is run. Raises `TemplateError`."""
+    return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
+
+
 @lru_cache(maxsize=64)
 def _compile(template: str) -> Template:
+    return _environment().from_string(template)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
     )
@@ -89,7 +100,7 @@ def _compile(template: str) -> Template:
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
-    return environment.from_string(template)
+    return environment
 
 
 def _to_json(

@@ -102,7 +102,7 @@ _GROUPS: tuple[tuple[str, PreTokenizer], ...] = (
     ),
     ("command-r", PreTokenizer((r"\p{N}", _GPT2), nfc=True)),
     (
-        "gpt-2 phi-2 jais trillion granite-docling gigachat a.x-4.0 mellum exaone4",
+        "gpt-2 phi-2 jais trillion granite-docling gigachat a.x-4.0 mellum exaone4 modern-bert",
         PreTokenizer((_GPT2,)),
     ),
     ("mpt olmo", PreTokenizer((_GPT2,), nfc=True)),  # children of GPT-NeoX

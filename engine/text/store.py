@@ -14,7 +14,7 @@ from engine.text.tokenizer import Tokenizer
 
 log = structlog.get_logger()
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 
 def default_folder() -> Path:

@@ -20,6 +20,7 @@ MAX_TEMPLATE_BYTES = 256 * 2**10
 MEMORY_BYTES = 512 * 2**20
 DEADLINE_SECONDS = 2.0
 SPARE_CHARS = 2**20
+MAX_CAST_OUT = 256
 _GGUF_KEY = "tokenizer.chat_template"
 
 Templates = Mapping[str, str]
@@ -79,15 +80,25 @@ def _folder_templates(checkpoint: SafetensorsCheckpoint) -> dict[str, str]:
 
 
 class Renderer:
-    """Renders prompts in a child process that is killed when it takes too much of anything."""
+    """Renders prompts in child processes that are killed when they take too much of anything.
 
-    def __init__(self) -> None:
-        self._child = Child(
-            "engine.text.render", deadline_seconds=DEADLINE_SECONDS, memory_bytes=MEMORY_BYTES
+    A template that had one killed has a child of its own from then on, which it shares with others
+    like it: what it does there holds up nobody else.
+    """
+
+    def __init__(self, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._child, self._outcast = (
+            Child(
+                "engine.text.render", deadline_seconds=deadline_seconds, memory_bytes=MEMORY_BYTES
+            )
+            for _ in range(2)
         )
+        self._cast_out: dict[str, None] = {}
 
     def close(self) -> None:
         self._child.close()
+        self._outcast.close()
 
     async def render(
         self, templates: Templates, prompt: ChatPrompt, *, bos_token: str, eos_token: str
@@ -115,18 +126,27 @@ class Renderer:
     async def _ask(self, template: str, variables: dict[str, Any]) -> RenderReply:
         max_chars = 4 * len(json.dumps(variables, ensure_ascii=False)) + SPARE_CHARS
         request = RenderRequest(template, variables, max_chars)
+        child = self._outcast if template in self._cast_out else self._child
         try:
-            reply = await self._child.call(msgspec.msgpack.encode(request))
+            reply = await child.call(msgspec.msgpack.encode(request))
         except SandboxError as error:
-            raise _failed(_LIMITS[error.reason]) from error
+            self._cast(template)
+            raise _failed(self._reason(error)) from error
         return msgspec.msgpack.decode(reply, type=RenderReply)
 
+    def _cast(self, template: str) -> None:
+        self._cast_out[template] = None
+        if len(self._cast_out) > MAX_CAST_OUT:
+            del self._cast_out[next(iter(self._cast_out))]
 
-_LIMITS = {
-    "timeout": f"it took longer than {DEADLINE_SECONDS:g} s",
-    "died": "it needed more processor time or memory than it may have",
-    "too_large": "it made too long a text",
-}
+    def _reason(self, error: SandboxError) -> str:
+        match error.reason:
+            case "timeout":
+                return f"it took longer than {self._deadline_seconds:g} s"
+            case "died":
+                return "it needed more processor time or memory than it may have"
+            case "too_large":
+                return "it made too long a text"
 
 
 def choose_template(templates: Templates, prompt: ChatPrompt) -> str:

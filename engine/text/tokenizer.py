@@ -3,6 +3,9 @@ from dataclasses import dataclass
 
 from engine.api import EngineError
 
+MARK = "\ufdd0"
+"""Stands within a name that is none; one of the characters that no text is to have (Unicode, 23.7)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Specials:
@@ -59,6 +62,24 @@ class Tokenizer(ABC):
             prefix = ()
         return [*prefix, *ids, *self._specials.suffix]
 
+    @abstractmethod
+    def encode_guarded(self, text: str, names: frozenset[str]) -> list[int]:
+        """Ids of a rendered chat, in which tokens of their own become what they spell.
+
+        But for those of the names that have a `MARK` within: they are read as any text, and the marks
+        are not read at all.
+        """
+
+    @property
+    @abstractmethod
+    def special_names(self) -> frozenset[str]:
+        """Texts of all special tokens, of those that parsers read as well."""
+
+    @property
+    def added_names(self) -> frozenset[str]:
+        """Texts of the other tokens that are taken out of any text whole."""
+        return frozenset()
+
     def encode_pair(self, first: str, second: str) -> tuple[list[int], int]:
         """Ids of two texts as one sequence, and how many of them belong to the first.
 
@@ -99,6 +120,16 @@ class Tokenizer(ABC):
     @property
     def bos_id(self) -> int | None:
         return self._specials.bos_id
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """What the model wants before a whole text."""
+        return self._specials.prefix
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """What the model wants behind a whole text."""
+        return self._specials.suffix
 
     @property
     def add_bos(self) -> bool:

@@ -40,6 +40,7 @@ class Writer:
         self._num_shown_chars = 0
         self._num_thought = 0
         self._cached_tokens = 0
+        self._tried = (0, 0)
 
     def write(self, output: Output) -> tuple[Delta | None, bool]:
         """What to send, if anything, and whether a stop string has ended the sequence.
@@ -49,6 +50,7 @@ class Writer:
         if output.failure is not None:
             return Delta(self._index, failure=output.failure), False
         self._cached_tokens = max(self._cached_tokens, output.cached_tokens)
+        self._tried = (output.accepted_tokens, output.rejected_tokens)
         if output.prompt_logprobs:
             self._take_prompt_logprobs(output.prompt_logprobs)
         echo, prompt_logprobs = self._prompt_part(is_last=output.finish_reason is not None)
@@ -155,6 +157,7 @@ class Writer:
             self._num_generated,
             self._cached_tokens,
             self._num_thought,
+            *self._tried,
         )
 
 

@@ -1,12 +1,11 @@
 """Gemma's calls: `call:name{key:value}`, with strings in marks of their own."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from engine.text.tools import schema as schemas
 from engine.text.tools.arguments import Arguments
+from engine.text.tools.gemma_values import GemmaValues
 from engine.text.tools.json_text import MAX_DEPTH, quoted
 from engine.text.tools.lark import Calls, Lark, Tool
 from engine.text.tools.reader import NotACallError, Parse, Reader
@@ -100,36 +99,11 @@ class GemmaCalls:
         return f"[{', '.join(items)}]"
 
     def grammar(self, lark: Lark, calls: Calls) -> str:
-        one = lark.rule("call", " | ".join(self._rule(lark, tool) for tool in calls.tools))
+        values = GemmaValues(lark, self.quote)
+        one = lark.rule("call", " | ".join(self._rule(lark, values, t) for t in calls.tools))
         return f"{one} ({one})*" if calls.is_parallel else one
 
-    def _rule(self, lark: Lark, tool: Tool) -> str:
+    def _rule(self, lark: Lark, values: GemmaValues, tool: Tool) -> str:
         parts = [lark.mark(self.opening), lark.text(f"call:{tool.name}{{")]
-        parts += [self._object_rule(lark, tool.schema, 0), '"}"', lark.mark(self.closing)]
+        parts += [values.members(tool.schema), '"}"', lark.mark(self.closing)]
         return lark.rule("function", " ".join(parts))
-
-    def _object_rule(self, lark: Lark, schema: Mapping[str, Any], depth: int) -> str:
-        """The members of an object: those of its schema, in its order."""
-        properties = schema.get("properties")
-        required = schema.get("required") or []
-        pairs = []
-        for name, inner in (properties if isinstance(properties, dict) else {}).items():
-            rule = self._value_rule(lark, inner if isinstance(inner, dict) else {}, depth + 1)
-            pairs.append((name in required, f"{lark.text(f'{name}:')} {rule}"))
-        return lark.listed(pairs, ",")
-
-    def _value_rule(self, lark: Lark, schema: Mapping[str, Any], depth: int) -> str:
-        kinds = schemas.types(schema)
-        if kinds <= {"integer", "number", "boolean", "null"} and kinds:
-            return lark.json(schema)
-        if kinds == {"object"} and schema.get("properties") and depth < MAX_DEPTH:
-            return lark.rule("object", f'"{{" {self._object_rule(lark, schema, depth)} "}}"')
-        if kinds == {"array"} and depth < MAX_DEPTH:
-            items = schema.get("items")
-            one = self._value_rule(lark, items if isinstance(items, dict) else {}, depth + 1)
-            return lark.rule("array", f'"[" ({one} ("," {one})*)? "]"')
-        choices = schema.get("enum")
-        if isinstance(choices, list) and choices:
-            listed = " | ".join(lark.text(str(choice)) for choice in choices)
-            return lark.rule("text", f"{lark.mark(self.quote)} ({listed}) {lark.mark(self.quote)}")
-        return lark.rule("text", f"{lark.mark(self.quote)} {lark.until(self.quote)}")

@@ -6,9 +6,9 @@ from typing import Any
 
 from engine.text.tools import schema as schemas
 from engine.text.tools.arguments import Arguments
+from engine.text.tools.bare_text import bare_text
 from engine.text.tools.lark import Calls, Lark, Tool
 from engine.text.tools.reader import NotACallError, Parse, Reader
-from engine.text.tools.xml_calls import text_rule
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _KEY, _KEY_END, _VALUE, _VALUE_END = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
@@ -52,18 +52,16 @@ class GlmCalls:
 
 def _call_rule(lark: Lark, tool: Tool) -> str:
     parts = [lark.mark(_OPENING), lark.text(f"{tool.name}\n")]
-    properties = tool.schema.get("properties")
-    required = tool.schema.get("required") or []
-    for name, schema in (properties if isinstance(properties, dict) else {}).items():
-        rule = _argument_rule(lark, name, schema if isinstance(schema, dict) else {})
-        parts.append(rule if name in required else f"{rule}?")
+    for name, schema, is_required in schemas.properties(tool.schema):
+        rule = _argument_rule(lark, name, schema)
+        parts.append(rule if is_required else f"{rule}?")
     return lark.rule("function", " ".join([*parts, lark.mark(_CLOSING)]))
 
 
 def _argument_rule(lark: Lark, name: str, schema: Mapping[str, Any]) -> str:
     key = f'{lark.mark(_KEY)} {lark.text(name)} {lark.mark(_KEY_END)} "\\n" {lark.mark(_VALUE)}'
     if schemas.is_text(schema):
-        value = text_rule(lark, schema, _VALUE_END)
+        value = bare_text(lark, schema, _VALUE_END)
     else:
         value = f"{lark.json(schema)} {lark.mark(_VALUE_END)}"
     return lark.rule("argument", f'{key} {value} "\\n"')

@@ -20,7 +20,7 @@ _GUIDANCE = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
-_ANY_TEXT = r"/(.|\n)*/"
+ANY_TEXT = r"/(.|\n)*/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,22 @@ class Lark:
         self._token_id = token_id
         self._lead = lead
         self._rules: list[str] = []
+        self._shared: dict[str, str] = {}
 
     def rule(self, stem: str, body: str) -> str:
         """A new rule's name."""
         name = f"{stem}_{len(self._rules)}"
         self._rules.append(f"{name}: {body}")
+        return name
+
+    def shared(self, key: str, make: Callable[[], str]) -> str:
+        """The name of the one rule of this key; its body may hold the rule itself."""
+        name = self._shared.get(key)
+        if name is None:
+            place = len(self._rules)
+            name = self._shared[key] = f"shared_{place}"
+            self._rules.append("")
+            self._rules[place] = f"{name}: {make()}"
         return name
 
     def terminal(self, stem: str, body: str) -> str:
@@ -77,7 +88,8 @@ class Lark:
 
     def json(self, schema: Mapping[str, Any]) -> str:
         """JSON that follows a schema, as far as llguidance knows its keywords."""
-        guided = {**schema, "x-guidance": _GUIDANCE}
+        own = schema.get("x-guidance")
+        guided = {**schema, "x-guidance": {**_GUIDANCE, **(own if isinstance(own, dict) else {})}}
         return self.rule("json", f"%json {json.dumps(guided, ensure_ascii=False)}")
 
     def listed(self, pairs: Sequence[tuple[bool, str]], separator: str = ", ") -> str:
@@ -90,20 +102,19 @@ class Lark:
             rest = self.rule("rest", f"{self.text(separator)} {one} {rest}{skipped_rest}")
         return first
 
-    def until(self, marker: str) -> str:
-        """Any text and then the marker, which the text does not hold."""
+    def until(self, marker: str, text: str = ANY_TEXT) -> str:
+        """A text and then the marker, which the text does not hold. text: its regular expression."""
         if self._token_id(marker) is not None:
-            return f"{self.terminal('text', _ANY_TEXT)} {self._mark(marker)}"
+            return f"{self.terminal('text', text)} {self._mark(marker)}"
         found = json.dumps(marker, ensure_ascii=False)
-        body = f"{_ANY_TEXT} {found}"
-        return self.terminal("text", f"({body}) & ~({body} /(.|\\n)+/)")
+        return self.terminal("text", f"(({text}) {found}) & ~({ANY_TEXT} {found} /(.|\\n)+/)")
 
     def without(self, marker: str) -> str:
         """Any text that does not hold the marker."""
         if self._token_id(marker) is not None:
-            return self.terminal("text", _ANY_TEXT)
+            return self.terminal("text", ANY_TEXT)
         found = json.dumps(marker, ensure_ascii=False)
-        return self.terminal("text", f"{_ANY_TEXT} & ~({_ANY_TEXT} {found} {_ANY_TEXT})")
+        return self.terminal("text", f"{ANY_TEXT} & ~({ANY_TEXT} {found} {ANY_TEXT})")
 
     def text_of(self, start: str) -> str:
         return "\n".join([HEADER, f"start: {start}", *self._rules]) + "\n"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from engine.text.tools import schema as schemas
 from engine.text.tools.arguments import Arguments
 from engine.text.tools.json_calls import call_object
 from engine.text.tools.lark import Calls, Lark, Tool
@@ -145,10 +146,8 @@ def _as_value(node: ast.expr) -> Any:
 
 def _rule(lark: Lark, tool: Tool) -> str:
     """One call with its arguments in the schema's order; those not required may be left out."""
-    properties = tool.schema.get("properties")
-    required = tool.schema.get("required") or []
-    pairs = []
-    for name, schema in (properties if isinstance(properties, dict) else {}).items():
-        value = lark.json(schema if isinstance(schema, dict) else {})
-        pairs.append((name in required, f"{lark.text(f'{name}=')} {value}"))
+    pairs = [
+        (is_required, f"{lark.text(f'{name}=')} {lark.json(schema)}")
+        for name, schema, is_required in schemas.properties(tool.schema)
+    ]
     return lark.rule("function", f'{lark.text(f"{tool.name}(")} {lark.listed(pairs)} ")"')

@@ -25,7 +25,8 @@ class Reader:
 
     White space at the start of the answer and after a call waits for words: if a call comes first,
     it was only layout. tools: schemas of the arguments of the tools there are, by name.
-    splits_thought: whether what is thought comes apart from what is said.
+    splits_thought: whether what is thought comes apart from what is said. ends_in_calls: nothing is
+    said after a call, so what cannot be read there is another one that was cut short.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Reader:
         tools: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         *,
         splits_thought: bool = True,
+        ends_in_calls: bool = False,
     ) -> None:
         self.tools = tools
         self.splits_thought = splits_thought
+        self.ends_in_calls = ends_in_calls
         self.events: list[Event] = []
         self.spans: list[Span] = []
         self.num_calls = 0
@@ -150,7 +153,7 @@ class Reader:
 
     def say(self, text: str) -> None:
         """The text at the cursor is the answer's."""
-        if not text:
+        if not text or (self.ends_in_calls and self.num_calls):
             return
         if self._is_opening and text.isspace():
             self._white += text

@@ -1,12 +1,12 @@
 """Calls as tags with a tag for each argument, whose value is bare."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.text.tools import schema as schemas
 from engine.text.tools.arguments import Arguments
+from engine.text.tools.bare_text import bare_text
 from engine.text.tools.lark import Calls, Lark, Tool
 from engine.text.tools.reader import Parse, Reader
 from engine.text.tools.section import read_section
@@ -69,11 +69,9 @@ class XmlCalls:
 
     def _call_rule(self, lark: Lark, tool: Tool) -> str:
         parts = [lark.text(f"{self.call}{tool.name}{self.named}\n")]
-        properties = tool.schema.get("properties")
-        required = tool.schema.get("required") or []
-        for name, schema in (properties if isinstance(properties, dict) else {}).items():
-            rule = self._argument_rule(lark, name, schema if isinstance(schema, dict) else {})
-            parts.append(rule if name in required else f"{rule}?")
+        for name, schema, is_required in schemas.properties(tool.schema):
+            rule = self._argument_rule(lark, name, schema)
+            parts.append(rule if is_required else f"{rule}?")
         return lark.rule("function", " ".join([*parts, lark.text(f"{self.call_end}\n")]))
 
     def _argument_rule(self, lark: Lark, name: str, schema: Mapping[str, Any]) -> str:
@@ -83,16 +81,9 @@ class XmlCalls:
             named = '"' + next(text for text, kind in self.kinds if kind == is_text)
         opening = lark.text(f"{self.parameter}{name}{named}{self.gap}")
         closing = self.gap + self.parameter_end
-        value = text_rule(lark, schema, closing) if is_text else (
-            f"{lark.json(schema)} {lark.text(closing)}"
-        )  # fmt: skip
+        value = (
+            bare_text(lark, schema, closing)
+            if is_text
+            else f"{lark.json(schema)} {lark.text(closing)}"
+        )
         return lark.rule("argument", f'{opening} {value} "\\n"')
-
-
-def text_rule(lark: Lark, schema: Mapping[str, Any], closing: str) -> str:
-    """A bare string and its closing: one of the schema's, if it lists them."""
-    choices = schema.get("enum")
-    if isinstance(choices, list) and choices:
-        listed = " | ".join(json.dumps(str(choice), ensure_ascii=False) for choice in choices)
-        return f"({listed}) {lark.text(closing)}"
-    return lark.until(closing)

@@ -69,6 +69,26 @@ def test_what_surrounds_a_text_is_what_the_file_says(changes, expected):
     assert texts(build(metadata(**changes)), "a", add_bos=True) == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "pair"),
+    [
+        ({"add_sep_token": True}, "<s>ab</s></s>c</s>"),
+        ({"add_sep_token": False}, "<s>ab</s>c</s>"),
+        ({"add_sep_token": True, "architecture": "modern-bert"}, "<s>ab</s>c</s>"),
+    ],
+)
+def test_pairs_are_joined_as_llama_cpp_does(changes, pair):
+    """XLM-R's have two marks between the texts; ModernBERT's one, whatever its files say."""
+    architecture = changes.pop("architecture", "bert")
+    ends = {"add_bos_token": True, "add_eos_token": True, "seperator_token_id": len(BYTES) + 3}
+    tokenizer = build(metadata(**ends, **changes) | {"general.architecture": architecture})
+
+    ids, first_length = tokenizer.encode_pair("ab", "c")
+
+    assert "".join(map(tokenizer.token_text, ids)) == pair
+    assert first_length == len(ids) - 2
+
+
 def test_tokens_to_suppress_are_barred():
     """Embedding rows that were never trained would win otherwise (MiniMax)."""
     assert build(metadata(suppress_tokens=[3, 5])).barred_ids == {3, 5}
@@ -189,6 +209,16 @@ def as_known(piece: str, scores: dict[str, float]) -> list[bytes]:
     if piece.replace(" ", "\u2581") in scores:
         return [raw]
     return [bytes([byte]) for byte in raw]
+
+
+@pytest.mark.parametrize(("said", "ends"), [({}, True), ({"add_eos_token": False}, False)])
+def test_a_unigram_text_ends_with_an_eos(said, ends):
+    """Unless its file says otherwise, as llama.cpp has it."""
+    pieces = {"tokens": ["<s>", "</s>", "<unk>", "▁a"], "token_type": [3, 3, 2, 1]}
+    facts = {"model": "t5", "scores": [0.0, 0.0, -5.0, -1.0], "bos_token_id": 0, "eos_token_id": 1}
+    tokenizer = build(metadata(**pieces, **facts, merges=[], **said))
+
+    assert texts(tokenizer, "a", add_bos=True) == ([" a", "</s>"] if ends else [" a"])
 
 
 def test_unigram_takes_the_likeliest_pieces():

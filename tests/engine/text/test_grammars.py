@@ -164,6 +164,39 @@ def test_calls_that_must_be_made_are_a_grammar(fixture_tokenizer):
     assert not is_constrained(prompt, Generation(9, tools=ToolChoice("auto")))
 
 
+HERMES, LLAMA, HARMONY = (
+    "<tool_call></think>",
+    "<|start_header_id|><|python_tag|>",
+    "<|channel|><|message|>",
+)
+CALL = '<tool_call>\n{"name": "look", "arguments": {"at": 1}}\n</tool_call>'
+EITHER = (
+    (HERMES, "yes", True),
+    (HERMES, CALL, True),
+    (HERMES, f"<think>hm</think>{CALL}\n{CALL}", True),
+    (HERMES, "<think>hm</think>no", True),
+    (HERMES, f"yes{CALL}", False),
+    (HERMES, CALL.replace("1", '"x"'), False),
+    (HERMES, "maybe", False),
+    (LLAMA, '{"name": "look", "parameters": {"at": 1}}', True),
+    (LLAMA, "no", True),
+    (HARMONY, "<|channel|>final<|message|>yes", True),
+    (HARMONY, "yes", False),
+    ("", "yes", True),
+    ("", '{"name": "look", "arguments": {"at": 1}}', False),
+)
+
+
+@pytest.mark.parametrize(("template", "text", "is_right"), EITHER)
+def test_a_reply_is_a_call_or_follows_the_grammar(trie, template, text, is_right):
+    """Where tools may be called; a family that teaches no format has only the answer."""
+    schema = {"type": "object", "properties": {"at": {"type": "integer"}}, "required": ["at"]}
+    tools = [{"function": {"name": "look", "parameters": schema | {"additionalProperties": False}}}]
+    grammar = after_thinking(ANSWER, find_format(template, "", tools), nothing, ToolChoice())
+
+    assert accepts(trie, grammar, list(text.encode())) == is_right
+
+
 def _prompt(tokenizer: Any, tools: list[dict[str, Any]]) -> PreparedPrompt:
     form = find_format("<tool_call>", "", tools)
     return PreparedPrompt(tokenizer, [1], chat=form, vocab_size=tokenizer.vocab_size)

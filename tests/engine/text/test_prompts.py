@@ -41,6 +41,15 @@ async def test_text_gets_the_bos_and_its_control_tokens(reader, source, byte_lev
     assert prepared.echo == text
 
 
+async def test_a_text_is_cut_before_its_end_mark(reader, source, byte_level, monkeypatch):
+    """At most so many tokens, the BOS and what the model wants at the end among them."""
+    monkeypatch.setattr(type(byte_level), "suffix_ids", (7,))
+    whole = await reader.prepare(source(), TextPrompt("hello there"))
+    cut = await reader.prepare(source(), TextPrompt("hello there", max_tokens=3))
+
+    assert cut.token_ids == [*whole.token_ids[:2], 7]
+
+
 async def test_ids_are_used_as_they_are(reader, source):
     """No BOS, no changes."""
     prepared = await reader.prepare(source(), TokenPrompt([5, 0, VOCAB_SIZE - 1]))
@@ -134,3 +143,29 @@ def test_the_echo_of_ids_has_no_space_before_it(spaced):
     ids = spaced.encode("hello", add_bos=True, allow_special=True)
 
     assert PreparedPrompt(spaced, ids).echo == "hello"
+
+
+CONTINUED = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}<assistant>"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("Hel", "<user>hello</s><assistant>Hel"), (" Hel ", "<user>hello</s><assistant>Hel")],
+)
+async def test_a_message_goes_on(reader, source, words, expected):
+    """What the template writes behind it is left out, and white space that it trims stays trimmed."""
+    said = {"role": "assistant", "content": words}
+    prompt = ChatPrompt([USER, said], add_generation_prompt=False, continues=True)
+
+    prepared = await reader.prepare(source(template=CONTINUED), prompt)
+
+    assert prepared.text == expected
+
+
+async def test_a_message_that_is_not_shown_cannot_go_on(reader, source):
+    """Rather than that another is gone on with."""
+    prompt = ChatPrompt([USER, {"role": "assistant", "content": "Hel"}], continues=True)
+
+    with pytest.raises(EngineError) as caught:
+        await reader.prepare(source(template="{{ messages[0].content }}"), prompt)
+    assert caught.value.param == "continue_final_message"

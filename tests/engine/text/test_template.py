@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ PLAIN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[Renderer]:
-    renderer = Renderer()
+    renderer = Renderer(deadline_seconds=1)
     yield renderer
     renderer.close()
 
@@ -82,6 +83,7 @@ async def test_tools_choose_their_own_template(renderer):
     ("template", "words"),
     [
         ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ raise_exception('long ' * 99999) }}", "long long"),
         ("{{ messages[7].content }}", "has no element 7"),
         ("{% if %}", "Expected an expression"),
         ("{{ 1 / 0 }}", "division by zero"),
@@ -97,6 +99,7 @@ async def test_a_failing_template_is_quoted(render, template, words):
     assert caught.value.code == "template_failed"
     assert words in caught.value.message
     assert "Traceback" not in caught.value.message
+    assert len(caught.value.message) < 1200
     assert "/" not in caught.value.message
 
 
@@ -129,6 +132,26 @@ async def test_a_hostile_template_hurts_only_itself(render, template):
 
     assert caught.value.code == "template_failed"
     assert await render(PLAIN) == "[user]hi <there> & 'you'"
+
+
+async def test_a_template_that_hangs_holds_up_no_other_for_long(renderer):
+    """Once it was stopped, it is alone with others like it."""
+    endless = {
+        "default": "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"
+    }
+    names = {"bos_token": "", "eos_token": ""}
+    with pytest.raises(EngineError, match=r"longer than|processor time"):
+        await renderer.render(endless, ChatPrompt([USER]), **names)
+    hanging = asyncio.create_task(renderer.render(endless, ChatPrompt([USER]), **names))
+    await asyncio.sleep(0)  # it has asked
+
+    rendered = await renderer.render({"default": PLAIN}, ChatPrompt([USER]), **names)
+
+    assert rendered == "[user]hi <there> & 'you'"
+    assert not hanging.done()
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
 
 
 async def test_messages_cannot_be_changed_by_a_template(render):

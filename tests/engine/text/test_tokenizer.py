@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+# SentencePiece cannot tell its mark of a space from a space
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"), max_size=60)
 KINDS = pytest.mark.parametrize(
     "family", ["llama-bf16", "llama-plain", "gemma3-swa", "rwkv7-goose"]
 )

@@ -66,6 +66,14 @@ def test_its_grammar_takes_it(form: ToolFormat, text, calls):
     assert matcher.is_accepting()
 
 
+@EACH
+def test_half_of_a_further_call_is_not_said(read, form: ToolFormat, text, calls):
+    """Where calls must be made there are no words, so a client never sees what `max_tokens` cut."""
+    for place in range(len(text)):
+        answer = read(form, text[:place], mode="required")
+        assert not (answer.calls and answer.said)
+
+
 @pytest.mark.parametrize("form", [e[0] for e in EXAMPLES if e[0] not in NEEDS_A_WHOLE_ANSWER])
 def test_words_before_and_after_calls_are_said(read, form: ToolFormat):
     """White space between them and the calls is layout."""
