@@ -16,7 +16,7 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow chaos sanitize arm lint types models bench bench-peer bench-cpu bench-check clean
+.PHONY: help run test test-slow clients chaos sanitize arm lint types models bench bench-peer bench-cpu bench-gateway bench-check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: $(VENV)/.dev models ## install with test tools, run the tests
 
 test-slow: $(VENV)/.dev models ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+clients: $(VENV)/.dev models ## run other people's clients against it (docs/clients.md)
+	$(BIN)/python -m pytest -m slow tests/clients $(ARGS)
 
 chaos: $(VENV)/.dev ## two minutes of requests, unloads and killed processes, and what must hold
 	$(BIN)/python bench/chaos.py $(ARGS)
@@ -71,6 +74,10 @@ bench-peer: $(VENV)/.dev ## build llama.cpp, to compare with (ten minutes)
 
 bench-cpu: $(VENV)/.dev models ## measure our engine against llama.cpp (docs/performance.md)
 	MODELS=$(MODELS) $(BIN)/python bench/cpu.py $(ARGS)
+
+bench-gateway: $(VENV)/.dev ## measure what the gateway itself costs, beside LiteLLM's proxy
+	$(BIN)/python bench/litellm_proxy.py
+	$(BIN)/python bench/overhead.py $(ARGS)
 
 bench-check: $(VENV)/.dev models ## measure what the baseline has, and fail where we are slower
 	MODELS=$(MODELS) $(BIN)/python bench/check.py $(ARGS)

@@ -1,6 +1,6 @@
 """What processes took of the CPU, thread by thread. Linux."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,25 @@ def cpu_seconds(root: psutil.Process) -> CpuTimes:
     """Of every thread of a gateway and its engine so far, to the nanosecond."""
     times: dict[Thread, float] = {}
     for process in [root, *root.children(recursive=True)]:
-        for task in Path(f"/proc/{process.pid}/task").iterdir():
-            try:
-                nanoseconds = int((task / "schedstat").read_text().split()[0])
-                own = (task / "comm").read_text().strip()
-            except FileNotFoundError:  # it has just ended
-                continue
-            name = "main" if int(task.name) == process.pid else f"{own} {task.name}"
-            times[Thread(_role(process), name)] = nanoseconds / 1e9
+        role = _role(process)
+        for name, seconds in _threads_of(process.pid):
+            times[Thread(role, name)] = seconds
     return times
+
+
+def process_seconds(pid: int) -> float:
+    """Of one process, all threads of it that still run."""
+    return sum(seconds for _, seconds in _threads_of(pid))
+
+
+def _threads_of(pid: int) -> Iterator[tuple[str, float]]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            nanoseconds = int((task / "schedstat").read_text().split()[0])
+            own = (task / "comm").read_text().strip()
+        except FileNotFoundError:  # it has just ended
+            continue
+        yield "main" if int(task.name) == pid else f"{own} {task.name}", nanoseconds / 1e9
 
 
 def taken(before: CpuTimes, after: CpuTimes) -> dict[Thread, float]:

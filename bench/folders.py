@@ -6,6 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEER = HERE / ".peer"
+LITELLM = HERE / ".litellm"
 MODELS = Path(os.environ.get("BENCH_MODELS", HERE / ".models"))
 DEMO_MODELS = Path(os.environ.get("MODELS", ROOT / "models"))
 

@@ -36,13 +36,16 @@ class RawStream:
 
 
 def stream_all(
-    url: str, bodies: Sequence[dict[str, Any]], on_edge: Callable[[], None]
+    url: str,
+    bodies: Sequence[dict[str, Any]],
+    on_edge: Callable[[], None],
+    path: str = "/v1/completions",
 ) -> list[RawStream]:
     """Asks everything at once, and reads until all is answered.
 
     on_edge: called when the last stream has begun and when the first has ended; in between all run.
     """
-    streams = [RawStream(_asked(url, body), time.perf_counter()) for body in bodies]
+    streams = [RawStream(_asked(url + path, body), time.perf_counter()) for body in bodies]
     num_begun = num_done = 0
     with selectors.DefaultSelector() as selector:
         for stream in streams:
@@ -71,7 +74,7 @@ def _asked(url: str, body: dict[str, Any]) -> socket.socket:
     place = urlsplit(url)
     assert place.hostname, url
     content = json.dumps(body).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nhost: {place.netloc}\r\nconnection: close\r\n"
+    head = f"POST {place.path} HTTP/1.1\r\nhost: {place.netloc}\r\nconnection: close\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     connected = socket.create_connection((place.hostname, place.port or 80))
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

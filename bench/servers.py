@@ -56,31 +56,31 @@ def theirs(path: Path, num_slots: int, context: int) -> Iterator[Server]:
 @contextmanager
 def llama_server(*arguments: str) -> Iterator[Server]:
     """With its threads at their best for this machine, on a free port."""
-    port = _free_port()
+    port = free_port()
     command = [tool("llama-server"), "--port", str(port), "-t", "2", "--no-ui", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, process)
+            wait_until_healthy(f"{url}/health", process)
             yield Server(url, "", psutil.Process(process.pid))
         finally:
             process.terminate()
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    """Until it is healthy, which it is with its model loaded."""
+def wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
+    """Until this URL answers well; of llama-server that is with its model loaded."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/health", timeout=5).is_success:
+            if httpx.get(url, timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise SystemExit("llama-server did not start")
+    raise SystemExit(f"{process.args[0]} did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
