@@ -10,7 +10,9 @@ Either side holds one model. The other model is loaded and was just used; then t
     first  our side has no image of it yet
 
 The peer knows no difference between these but "cold". The bound of a warm swap is 1.3
-times what reading the weights once takes, and 50 ms.
+times what reading the weights once takes, and 50 ms. "loaded" is the same request right after it, to
+the model that is there now: what a swap costs is the difference. "others" is how many CPUs processes
+outside of the benchmark kept busy meanwhile: figures with more than a few hundredths are theirs, too.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from tempfile import TemporaryDirectory
 from figures import Row, Spread, markdown, paired_ratios
 from machine import load_average, read_bandwidth
 from model_files import path_of
+from others import watched
 from routers import CONTEXT, Router, ours, theirs
 
 from engine.api import ModelCard
@@ -41,7 +44,10 @@ _SPARE_BYTES = 32 * 2**20
 
 @dataclass
 class Swap:
-    """All rounds of a case, in seconds. bandwidth: bytes per second."""
+    """All rounds of a case, in seconds. bandwidth: bytes per second.
+
+    loaded: ours, of a request right after the swap. others: CPUs that foreign processes used.
+    """
 
     model: str
     case: str
@@ -49,6 +55,8 @@ class Swap:
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
     bandwidth: list[float] = field(default_factory=list)
+    loaded: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
 
     def row(self) -> Row:
         return {
@@ -57,8 +65,10 @@ class Swap:
             "ours ms": _in_ms(self.ours),
             "llama-server ms": _in_ms(self.peer),
             "ours / theirs": _spread(paired_ratios(self.ours, self.peer) if self.peer else []),
+            "ours loaded ms": _in_ms(self.loaded),
             "bound ms": _in_ms([self._bound(each) for each in self.bandwidth]),
             "memory GB/s": _spread([each / 1e9 for each in self.bandwidth]),
+            "others": _spread(self.others),
         }
 
     def _bound(self, bandwidth: float) -> float:
@@ -107,10 +117,19 @@ def measure(model: str, other: str, args: argparse.Namespace) -> list[Swap]:
             bandwidth = read_bandwidth()
             for each in swaps:
                 each.bandwidth.append(bandwidth)
-                turns = list(zip(sides.pair(each.case), (each.ours, each.peer), strict=False))
-                for side, seconds in turns if number % 2 == 0 else reversed(turns):
-                    seconds.append(swap(side, each.case, path, other_path))
+                with watched() as others:
+                    _round(each, sides.pair(each.case), number, path, other_path)
+                each.others.append(others.cpus)
     return swaps
+
+
+def _round(swaps: Swap, sides: list[Router], number: int, path: Path, other: Path) -> None:
+    """One more swap on each side, ours first in every other round."""
+    turns = list(zip(sides, (swaps.ours, swaps.peer), strict=False))
+    for side, seconds in turns if number % 2 == 0 else reversed(turns):
+        seconds.append(swap(side, swaps.case, path, other))
+        if side is sides[0]:
+            swaps.loaded.append(side.ttft_seconds(path.stem))
 
 
 def swap(router: Router, case: str, path: Path, other: Path) -> float:

@@ -88,18 +88,28 @@ class Policy(Settling):
     # --- what the engine says -------------------------------------------------------------------
 
     def loaded(
-        self, handle: int, now: float, used_bytes: int | None = None, seconds: float | None = None
+        self,
+        handle: int,
+        now: float,
+        used_bytes: int | None = None,
+        seconds: float | None = None,
+        build_seconds: float = 0.0,
     ) -> list[Action]:
-        """used_bytes: what it took in truth. seconds: of the load alone, if not since its order."""
+        """used_bytes: what it took in truth. seconds: of the load alone, if not since its order.
+
+        build_seconds: of these, for what later loads find done, if it was kept.
+        """
         resident = self._expecting(handle, Phase.LOADING, Phase.CANCELLING)
         if resident is not None:
             model = self.models[resident.model]
             model.num_loads += 1
-            model.load_seconds = now - resident.swap_since if seconds is None else seconds
+            once = model.once(build_seconds)
+            taken = now - resident.swap_since if seconds is None else seconds
+            model.load_seconds = max(0.0, taken - once)
             if used_bytes is not None:
                 model.excess_bytes = used_bytes - resident.placement.bytes
             model.trouble.loaded()
-            self.book.loaded(resident, used_bytes, now)
+            self.book.loaded(resident, used_bytes, once, now)
         return self.settle(now)
 
     def failed(self, handle: int, code: ErrorCode, message: str, now: float) -> list[Action]:

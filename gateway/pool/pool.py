@@ -252,7 +252,8 @@ class Pool:
         used_bytes = report.total_bytes
         if not report.workspace_bytes:  # the worker did not measure it
             used_bytes += _workspace(self._models[order.model].card, order)
-        self._act(self._policy.loaded(order.handle, now, used_bytes, report.seconds))
+        build_seconds = report.phases.get("build", 0.0)
+        self._act(self._policy.loaded(order.handle, now, used_bytes, report.seconds, build_seconds))
 
     def load_failed(self, order: Load, code: ErrorCode, reason: str) -> None:
         self._observers.on_load_failed(order, code, reason)

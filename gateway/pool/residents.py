@@ -56,10 +56,13 @@ class Residents:
             )
         )
 
-    def loaded(self, resident: Resident, used_bytes: int | None, now: float) -> None:
+    def loaded(
+        self, resident: Resident, used_bytes: int | None, once_seconds: float, now: float
+    ) -> None:
+        """once_seconds: of the swap, for what the next one will not do again."""
         resident.phase = Phase.READY
         resident.last_used = resident.usable_since = now
-        resident.swap_seconds = now - resident.swap_since
+        resident.swap_seconds = max(0.0, now - resident.swap_since - once_seconds)
         if used_bytes is not None:
             resident.bytes = resident.needed = used_bytes
             self.ledger.correct(resident.place, resident.handle, used_bytes)

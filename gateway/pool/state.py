@@ -31,7 +31,8 @@ class Resident:
     bytes: held in the ledger now, on each device of `place`. needed: held while it is loaded, as
     planned and then as measured.
     claimed_since: the rank of the wish that it was loaded for. swap_since: when room for it began
-    to be made. usable_since, swap_seconds: when it was last made ready, and what that took.
+    to be made. usable_since, swap_seconds: when it was last made ready, and what that took, less what
+    was done once for all.
     paused_at: None if it never was. farewell: why it leaves once nobody uses it.
     is_void: its leases were revoked; it only waits for them to be given back.
     """
@@ -89,7 +90,9 @@ class Model:
     """A model that was ever asked for. `waiters` are in the order of their arrival.
 
     keep_alive_seconds: by its terms, until a request says otherwise for this stay. room_since: when
-    residents began to leave for it. load_seconds: what its last load took; None before the first.
+    residents began to leave for it. load_seconds: what its last load took, less what was done once
+    for all; None before the first. was_built: whether that load said to do something for all later
+    ones.
     excess_bytes: by how much its last load missed its plan, on each device.
     """
 
@@ -104,6 +107,7 @@ class Model:
     room_since: float | None = None
     num_loads: int = 0
     load_seconds: float | None = None
+    was_built: bool = False
     excess_bytes: int = 0
     uses: float = 0.0
     uses_at: float = 0.0
@@ -112,6 +116,15 @@ class Model:
     def rank(self) -> float | None:
         """Of its most urgent waiter."""
         return min((waiter.rank for waiter in self.waiters.values()), default=None)
+
+    def once(self, build_seconds: float) -> float:
+        """Which of the seconds that a load built for later ones will not come again, by what is seen.
+
+        All of them the first time; none where the load before had built the same: then nothing is kept.
+        """
+        once = 0.0 if self.was_built else build_seconds
+        self.was_built = build_seconds > 0
+        return once
 
     @property
     def is_away(self) -> bool:

@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import httpx
 import pytest
+from others import _own_seconds
 from routers import Router
 from swap import Swap
 
@@ -12,6 +16,15 @@ def test_a_row_is_of_all_rounds():
     assert row["ours ms"] == "200 (100 - 300)"
     assert row["ours / theirs"] == "0.200 (0.100 - 0.300)"
     assert row["bound ms"] == "180 (180 - 180)"
+
+
+def test_own_work_is_counted_after_its_process_has_ended():
+    """Servers and their workers come and go while a benchmark measures: none of it is others' work."""
+    before = _own_seconds()
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+
+    assert _own_seconds() - before >= 0.15
 
 
 def test_a_side_that_was_left_out_is_blank():

@@ -8,18 +8,17 @@ import httpx
 import pytest
 
 from crowd import (
-    FAMILIES,
-    TEN,
     Reply,
     client_of,
-    collect,
     follow,
     logged,
     metric,
     needs,
     until_quiet,
 )
-from gateway_process import ROOT, Gateway
+from gateway_process import Gateway
+from recurrent_models import RECURRENT
+from ten_models import TEN, collect_ten
 
 NUM_CLIENTS = 16
 NUM_REQUESTS = 100
@@ -33,12 +32,11 @@ SHARED_PROMPT = "the quick brown fox jumps over the lazy dog " * 8
 def gateway(launch: Callable[..., Gateway], tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     """Memory for any two of the models, and for no three."""
     folder = tmp_path_factory.mktemp("ten")
+    sizes = needs(collect_ten(folder))
+    assert 2 * max(sizes) < 3 * min(sizes)
     config = folder / "roundhouse.toml"
     config.write_text(f"max_wait_seconds = {MAX_WAIT}\n[pool]\nmin_dwell_seconds = 0\n")
-    sizes = needs(ROOT / "tests/fixtures" / each for each in FAMILIES)
-    assert 2 * max(sizes) < 3 * min(sizes)
-    models = collect(folder, FAMILIES)
-    return launch(models, "--config", str(config), "--memory", str(2 * max(sizes)))
+    return launch(folder, "--config", str(config), "--memory", str(2 * max(sizes)))
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +113,13 @@ async def test_a_herd_makes_one_load(gateway):
     assert metric(gateway, "roundhouse_loads_total", model=cold) == before + 1
 
 
-async def test_a_known_prefix_survives_swaps(gateway):
-    """A model that was evicted and is back knows its prompt, and says the same with the same odds."""
-    asked, *others = TEN[3:]
+@pytest.mark.parametrize("asked", [TEN[3], *RECURRENT])
+async def test_a_known_prefix_survives_swaps(gateway, asked):
+    """A model that was evicted and is back knows its prompt, and says the same with the same odds.
+
+    Whether it keeps tokens, states or both.
+    """
+    others = [model for model in TEN if model != asked]
     ask = {"prompt": SHARED_PROMPT, "logprobs": 0}
     async with client_of(gateway) as client:
         first = await follow(client, asked, 8, **ask)

@@ -1,16 +1,9 @@
 """Models with states behind a real gateway: swapped, reused, and counted."""
 
-import json
-import shutil
-
 import pytest
-import transformers
 
-from gateway_process import ROOT, Gateway
-from tests.engine.core.test_recurrent import SSM
-from tests.engine.made_models import SIZES, make, write
-
-TOKENIZER = ROOT / "tests/fixtures/qwen3-dense/hf"
+from gateway_process import Gateway
+from recurrent_models import write_recurrent
 
 
 def prompt(first: int) -> list[int]:
@@ -22,23 +15,7 @@ def prompt(first: int) -> list[int]:
 def gateway(launch, tmp_path_factory) -> Gateway:
     """Mamba, and Falcon-H1 with attention besides; memory for one of them at a time."""
     folder = tmp_path_factory.mktemp("recurrent")
-    vocab_size = json.loads((TOKENIZER / "config.json").read_bytes())["vocab_size"]
-    sizes = SIZES | {"vocab_size": vocab_size}
-    h1 = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
-    made = {
-        "mamba": make(
-            transformers.MambaForCausalLM,
-            transformers.MambaConfig(**sizes, **SSM, state_size=8),
-        ),
-        "falcon": make(
-            transformers.FalconH1ForCausalLM,
-            transformers.FalconH1Config(**sizes, **h1, mamba_n_groups=1),
-        ),
-    }
-    for name, model in made.items():
-        write(folder / name, model)
-        for file in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(TOKENIZER / file, folder / name)
+    write_recurrent(folder, context_length=256)
     return launch(folder, "--dtype", "float32", "--memory", "12MiB")
 
 

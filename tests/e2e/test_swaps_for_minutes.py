@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from crowd import FAMILIES, TEN, client_of, collect, follow, metric, needs
-from gateway_process import ROOT, Gateway
+from crowd import client_of, follow, metric, needs
+from gateway_process import Gateway
+from ten_models import TEN, collect_ten
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -22,11 +23,10 @@ PROCESSES = ("gateway", "engine.worker", "engine.text")
 def gateway(launch: Callable[..., Gateway], tmp_path_factory: pytest.TempPathFactory) -> Gateway:
     """Memory for one model, and a queue for a herd."""
     folder = tmp_path_factory.mktemp("minutes")
+    size = max(needs(collect_ten(folder)))
     config = folder / "roundhouse.toml"
     config.write_text("[limits]\nqueue_per_model = 600\n")
-    size = max(needs(ROOT / "tests/fixtures" / each for each in FAMILIES))
-    models = collect(folder, FAMILIES)
-    return launch(models, "--config", str(config), "--memory", str(size))
+    return launch(folder, "--config", str(config), "--memory", str(size))
 
 
 async def test_a_herd_of_five_hundred_makes_one_load(gateway):

@@ -15,25 +15,6 @@ import httpx
 from engine.inspect import inspect
 from gateway_process import ROOT, Gateway, eventually
 
-FAMILIES = (
-    "llama-plain/llama-plain-F32.gguf",
-    "gemma3-q/gemma3-q-Q4_K_M.gguf",
-    "mixtral-moe/mixtral-moe-BF16.gguf",
-    "phi3-mini/phi3-mini-BF16.gguf",
-    "gemma3-swa/hf",
-    "qwen3-dense/hf",
-    "gptoss-mxfp4/hf",
-    "deepseek2-lite/hf",
-    "olmo2-postnorm/hf",
-    "gemma4-shared-kv/hf",
-)
-"""Small models of ten families, which take about the same memory each."""
-
-TEN = tuple(
-    Path(each).parent.name if each.endswith("/hf") else Path(each).stem for each in FAMILIES
-)
-"""Their names once they were collected in a folder."""
-
 PROMPT = "one two three"
 
 _LIMITS = httpx.Limits(max_connections=None)

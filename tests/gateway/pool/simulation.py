@@ -32,6 +32,7 @@ class Simulation:
     limits: PoolLimits
     budget: int = 100
     load_seconds: float = 1.0
+    build_seconds: float = 0.0  # in the first load of each model, on top
     evict_seconds: float = 0.5
     step_seconds: float = 0.2
     now: float = 0.0
@@ -49,6 +50,8 @@ class Simulation:
         self._resumed: dict[int, float] = {}  # since when a request runs
         self._holders: dict[int, set[int]] = {}
         self._cancelled: set[int] = set()
+        self._built: set[str] = set()  # models whose build a load has begun
+        self._builds: dict[int, float] = {}  # seconds that a load spends on it, by handle
 
     @property
     def swap_seconds(self) -> float:
@@ -94,7 +97,7 @@ class Simulation:
             return self.policy.failed(handle, "internal", "cancelled", self.now)
         for place in self._holders.get(handle, ()):
             self._run(place)
-        return self.policy.loaded(handle, self.now)
+        return self.policy.loaded(handle, self.now, build_seconds=self._builds.pop(handle, 0.0))
 
     def _paused(self, handle: int) -> list[Action]:
         for place in self._holders.get(handle, ()):
@@ -118,12 +121,19 @@ class Simulation:
         self._resumed[place] = self.now
         self._push(self.now + self._left[place], "end", place)
 
+    def _build(self, load: Load) -> float:
+        if load.model in self._built or not self.build_seconds:
+            return 0.0
+        self._built.add(load.model)
+        self._builds[load.handle] = self.build_seconds
+        return self.build_seconds
+
     def _tell(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Load(handle):
                     self.loads.append(action)
-                    self._push(self.now + self.load_seconds, "loaded", handle)
+                    self._push(self.now + self.load_seconds + self._build(action), "loaded", handle)
                 case CancelLoad(handle):
                     self._cancelled.add(handle)
                 case Pause(handle):

@@ -317,3 +317,12 @@ def test_the_lease_of_a_request_that_left_meanwhile_is_given_back():
 
     assert desk.policy.cancelled(1, 0.1) == []
     assert desk.ask(2, "b", now=0.1) == [Evict(1, "a", ("cpu0",), "b")]
+
+
+def test_a_build_counts_only_where_it_comes_again():
+    """What a first load built is there for the second; one that builds as well shows that it is not."""
+    desk = Desk()
+    desk.serve(1, "a")
+    model = desk.policy.models["a"]
+
+    assert [model.once(seconds) for seconds in (2.0, 2.0, 2.0, 0.0, 2.0)] == [2.0, 0, 0, 0, 2.0]
