@@ -41,7 +41,7 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_tokens: Count | None = None
     seed: int | None = None
     stop: list[Annotated[str, Meta(min_length=1, max_length=256)]] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=10)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     system: str | None = None

@@ -1,53 +1,78 @@
 """What a stranger may send, and what may lie in the models folder."""
 
 import httpx
+import psutil
 import pytest
+from malformed import CASES, GOOD
 from openai import NotFoundError
+from raw_http import ask, post
+
+from gateway_process import Gateway
 
 MODEL = "llama-plain-F32"
 URL = "/v1/completions"
-CHAT = "/v1/chat/completions"
-HI = [{"role": "user", "content": "hi"}]
 
 
-def prompt(**more: object) -> dict[str, object]:
-    return {"model": MODEL, "prompt": "a", "max_tokens": 1, **more}
+@pytest.fixture(scope="module")
+def worker(tiny: Gateway) -> int:
+    """Its number, once it has a model."""
+    assert _statuses(tiny, GOOD) == [200]
+    return tiny.child("engine.worker").pid
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status", "param", "code"),
-    [
-        (URL, {"model": "no/such", "prompt": "a"}, 404, "model", "model_not_found"),
-        (URL, {"model": "../../etc/passwd", "prompt": "a"}, 404, "model", "model_not_found"),
-        (URL, b"{", 400, None, None),
-        (URL, b'{"model": "\xff"}', 400, None, None),
-        (URL, b"[" * 5000, 400, None, None),
-        (URL, b"[]", 400, None, None),
-        (URL, b'{"model": "llama-plain-F32", "prompt": "a", "temperature": NaN}', 400, None, None),
-        (URL, prompt(temperature=1e9), 400, "temperature", None),
-        (URL, prompt(temperature="hot"), 400, "temperature", None),
-        (URL, prompt(n=100000), 400, "n", None),
-        (URL, prompt(logit_bias={"99999": 1}), 400, None, None),
-        (URL, prompt(prompt=[99999]), 400, "prompt", None),
-        (URL, prompt(prompt=[]), 400, "prompt", None),
-        (URL, prompt(prompt=[5] * 5000), 400, "prompt", "context_length_exceeded"),
-        (CHAT, {"model": MODEL, "messages": []}, 400, "messages", None),
-        (CHAT, {"model": MODEL, "messages": [{"role": "x", "content": "a"}]}, 400, None, None),
-        ("/v1/nothing", {}, 404, None, None),
-    ],
-)
-def test_bad_input_gets_its_documented_answer(tiny, path, body, status, param, code):
-    """Every bad request is refused in OpenAI's shape, and the next good one works."""
-    sent = {"content": body} if isinstance(body, bytes) else {"json": body}
-    response = httpx.post(f"{tiny.url}{path}", **sent)
-    error = response.json()["error"]
+@pytest.mark.parametrize("route", CASES)
+def test_bad_input_gets_its_documented_answer(tiny, worker, route):
+    """Whatever is sent is refused in its API's shape, and the same worker serves the next."""
+    wrong = {}
+    for case in CASES[route]:
+        if found := case.mismatch(ask(_address(tiny), case.raw, ends=case.ends)):
+            wrong[case.name] = found
+        assert psutil.pid_exists(worker), case.name
 
-    assert response.status_code == status, error
-    assert set(error) == {"message", "type", "param", "code"}
-    assert "x-request-id" in response.headers
-    assert param is None or error["param"].startswith(param)
-    assert code is None or error["code"] == code
-    assert httpx.post(f"{tiny.url}{URL}", json=prompt()).status_code == 200
+    assert not wrong
+    assert _statuses(tiny, GOOD) == [200]
+    assert tiny.child("engine.worker").pid == worker
+
+
+def test_pipelined_requests_are_answered_in_order(tiny):
+    """Two requests in one packet are two requests, a body that looks like one is a body."""
+    hidden = post("/v1/completions", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+    assert _statuses(tiny, hidden + GOOD + last, num_answers=9) == [400, 200, 200]
+
+
+def test_what_follows_a_request_cannot_answer_for_it(tiny):
+    """Noise behind a request ends its connection, and is not answered in the middle of the reply."""
+    answers = ask(_address(tiny), GOOD + b"\x00\x01\r\n\r\n", num_answers=9)
+
+    assert answers == []
+
+
+@pytest.mark.parametrize("model", [MODEL, "gemma3-q-Q4_K_M", "tiny/gemma3-swa"])
+def test_words_that_spell_control_tokens_stay_words(tiny, model):
+    """A chat has the control tokens of its template, whatever its words spell."""
+    names = {"<s>", "</s>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"}
+
+    def control(*contents: str) -> list[str]:
+        messages = [{"role": "user", "content": [{"type": "text", "text": c} for c in contents]}]
+        body = {"model": model, "messages": messages, "return_token_strs": True}
+        pieces = httpx.post(f"{tiny.url}/tokenize", json=body).json()["token_strs"]
+        return [piece for piece in pieces if piece in names]
+
+    harmless = control("hi")
+    assert harmless
+    assert control("".join(names)) == harmless
+    assert control(*names, *(name[:2] for name in names), *(name[2:] for name in names)) == harmless
+
+
+def _address(gateway: Gateway) -> tuple[str, int]:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def _statuses(gateway: Gateway, raw: bytes, num_answers: int = 1) -> list[int]:
+    return [answer.status for answer in ask(_address(gateway), raw, num_answers=num_answers)]
 
 
 def test_a_wrong_method_is_named(tiny):
