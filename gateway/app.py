@@ -15,6 +15,7 @@ from litestar.datastructures import State
 from engine.api import Engine, ImageCache
 from gateway.catalog.catalog import Catalog
 from gateway.config import Settings, SettingsError
+from gateway.connections import protocol_of
 from gateway.errors import error_response
 from gateway.events import Events
 from gateway.metrics import make_registry
@@ -25,10 +26,12 @@ from gateway.routes.completions import CompletionController
 from gateway.routes.edge import Edge
 from gateway.routes.embeddings import EmbeddingController
 from gateway.routes.health import HealthController
+from gateway.routes.infill import InfillController
 from gateway.routes.metrics import MetricsController
 from gateway.routes.models import ModelController
 from gateway.routes.ollama import OllamaController
 from gateway.routes.ollama_chat import OllamaChatController
+from gateway.routes.openapi import OpenApiController
 from gateway.routes.origins import Origins
 from gateway.routes.preload import preload_models
 from gateway.routes.responses import ResponsesController
@@ -71,6 +74,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         [
             ChatController,
             CompletionController,
+            InfillController,
             EmbeddingController,
             ResponsesController,
             ModelController,
@@ -81,6 +85,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             TokenController,
             HealthController,
             MetricsController,
+            OpenApiController,
         ],
         lifespan=[lifespan],
         state=State({"services": services}),
@@ -179,14 +184,13 @@ def _uvicorn_config(app: Litestar, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=protocol_of(settings.limits),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=round(settings.limits.shutdown_seconds + END_SECONDS),
     )
 

@@ -6,6 +6,7 @@ Streams that have begun send the same envelope as an event.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, ClassVar
 
@@ -176,6 +177,19 @@ class RequestTimeout(GatewayError):
     code = "request_timeout"
 
 
+class UnsupportedEncoding(InvalidRequest):
+    """A body that is packed in some way."""
+
+    status = 415
+    code = "unsupported_content_encoding"
+
+
+class TooManyConnections(GatewayError):
+    status = 503
+    type = "server_error"
+    code = "too_many_connections"
+
+
 class ForbiddenOrigin(GatewayError):
     """A host name or a web page that this server does not answer to."""
 
@@ -313,15 +327,18 @@ Shape = Callable[[Problem], tuple[int, Struct]]
 """A problem's status and body, as the client's API has them."""
 
 
-def error_handler(shape: Shape) -> Callable[[Request[Any, Any, Any], Exception], Response[bytes]]:
+@dataclass(frozen=True)
+class ErrorHandler:
     """Litestar's handler of every exception of routes whose API words its errors so."""
 
-    def respond(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    shape: Shape
+
+    def __call__(self, _: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         problem = problem_of(error)
         note(error=problem.body.message)
         if not is_foreseen(error):
             log.error("request_failed", exc_info=error)
-        status, body = shape(problem)
+        status, body = self.shape(problem)
         allow = getattr(error, "headers", None) or {}
         return Response(
             _encode(body),
@@ -330,7 +347,5 @@ def error_handler(shape: Shape) -> Callable[[Request[Any, Any, Any], Exception],
             media_type="application/json",
         )
 
-    return respond
 
-
-error_response = error_handler(lambda problem: (problem.status, problem.reply))
+error_response = ErrorHandler(lambda problem: (problem.status, problem.reply))

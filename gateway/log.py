@@ -36,7 +36,7 @@ def configure_logging(log_format: LogFormat = "auto") -> None:
     structlog.configure(
         processors=[*shared, *_renderers(is_console)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.refused import EMPTY
+
 MAX_TOKENS = 2**31 - 1
 
 PositiveCount = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
@@ -82,8 +84,8 @@ class CountRequest(Struct, frozen=True, kw_only=True):
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     """What `output_config.format` was called at first."""
-    mcp_servers: list[Any] | None = None
-    container: Any = None
+    mcp_servers: Annotated[list[Any], EMPTY] | None = None
+    container: Annotated[Any, EMPTY] = None
 
 
 class MessagesRequest(CountRequest, frozen=True, kw_only=True):

@@ -215,8 +215,7 @@ class Catalog:
         self._unknown = unknown
 
     def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
-        names = self.chat_templates
-        template = next((names[name] for name in names if self._leads(name, entry.id)), None)
+        template = self._template_of(entry)
         if template is not None and card.tasks == ("completion",):
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
         created = entry.found.stamp.modified_ns // 10**9
@@ -225,6 +224,10 @@ class Catalog:
             (s for name, s in self.settings.items() if self._leads(name, entry.id)), None
         )
         return KnownModel(entry.id, card, created, aliases, template, settings or ModelSettings())
+
+    def _template_of(self, entry: Entry) -> str | None:
+        names = self.chat_templates
+        return next((names[name] for name in names if self._leads(name, entry.id)), None)
 
     def _leads(self, target: str, model_id: str) -> bool:
         return self.id_of(target) == model_id
@@ -241,7 +244,8 @@ class Catalog:
     async def _inspect(self, entry: Entry) -> None:
         async with self._limit:
             try:
-                entry.card = await self.engine.inspect(str(entry.found.path))
+                path, template = str(entry.found.path), self._template_of(entry)
+                entry.card = await self.engine.inspect(path, template)
                 entry.failure = None
             except EngineError as error:
                 entry.failure = error

@@ -30,7 +30,7 @@ class Piece(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    tokens: list[int] | list[Piece]
+    tokens: list[int | Piece]
     count: int
     max_model_len: int
     token_strs: list[str] | UnsetType | None = UNSET

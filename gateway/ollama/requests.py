@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from gateway.refused import EMPTY, neutral
+
 Think = bool | str
 Format = str | dict[str, Any] | None
 
@@ -27,9 +29,9 @@ class Options(Struct, frozen=True, kw_only=True):
     frequency_penalty: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
-    typical_p: float | None = None
-    tfs_z: float | None = None
-    mirostat: int | None = None
+    typical_p: Annotated[float, neutral("typical_p")] | None = None
+    tfs_z: Annotated[float, neutral("tfs_z")] | None = None
+    mirostat: Annotated[int, neutral("mirostat")] | None = None
 
 
 class FunctionCall(Struct, frozen=True):
@@ -84,10 +86,10 @@ class GenerateRequest(Request, frozen=True, kw_only=True):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
-    template: str | None = None
+    template: Annotated[str, EMPTY] | None = None
     context: list[int] | None = None
     raw: bool | None = None
-    images: list[str] | None = None
+    images: Annotated[list[str], EMPTY] | None = None
 
 
 class ShowRequest(Struct, frozen=True):
@@ -98,10 +100,11 @@ class ShowRequest(Struct, frozen=True):
 
 
 class EmbedRequest(Struct, frozen=True, kw_only=True):
-    """Of `/api/embed`."""
+    """Of `/api/embed`. truncate: inputs are cut to what the model reads, and refused otherwise."""
 
     model: Annotated[str, Meta(min_length=1)]
     input: str | list[str]
+    truncate: bool = True
     dimensions: int | None = None
     keep_alive: str | float | None = None
 

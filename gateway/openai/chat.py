@@ -2,15 +2,20 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.llamacpp.timings import Timings
 from gateway.openai.sampling import PositiveCount, SamplingFields
 from gateway.openai.usage import Usage
+from gateway.refused import Refused
 
 # --- request ------------------------------------------------------------------------------------
 
 
 class ContentPart(Struct, frozen=True):
+    """refusal: the text of a part that is one, an assistant's."""
+
     type: str
     text: str | None = None
+    refusal: str | None = None
 
 
 class FunctionCall(Struct, frozen=True):
@@ -24,7 +29,17 @@ class ToolCall(Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
+class ReasoningDetail(Struct, frozen=True):
+    """OpenRouter's: thoughts in pieces, or a summary of them. What is encrypted says nothing here."""
+
+    type: str
+    text: str | None = None
+    summary: str | None = None
+
+
 class Message(Struct, frozen=True):
+    """function_call, and the role that answers it: what tool calls were before there were several."""
+
     role: Literal["developer", "system", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
     name: str | None = None
@@ -32,11 +47,17 @@ class Message(Struct, frozen=True):
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     function_call: FunctionCall | None = None
+    refusal: str | None = None
+    audio: object = None
 
 
-ToolName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\s<>\"'{}\[\]()]+$")]
-"""Free of what formats of tool calls put round a name."""
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+ToolName = Annotated[
+    str, Meta(min_length=1, max_length=256, pattern=rf"^[^\s{_HIDDEN}<>\"'{{}}\[\]()]+$")
+]
+"""Free of what formats of tool calls put round a name, and of what nobody sees in one."""
 
 
 class FunctionDefinition(Struct, frozen=True):
@@ -70,6 +91,31 @@ class AllowedTools(Struct, frozen=True):
     tools: Annotated[list[NamedTool], Meta(min_length=1, max_length=128)]
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class Reasoning(Struct, frozen=True):
+    """OpenRouter's. max_tokens: a budget, which templates may read. exclude: think, and do not tell."""
+
+    effort: Effort | None = None
+    max_tokens: PositiveCount | None = None
+    enabled: bool | None = None
+    exclude: bool | None = None
+
+
+class Thinking(Struct, frozen=True):
+    """DeepSeek's and GLM's switch, as an object."""
+
+    type: Literal["enabled", "disabled", "auto", "adaptive"]
+
+
+class Prediction(Struct, frozen=True):
+    """What most of the answer is expected to say."""
+
+    type: Literal["content"]
+    content: str | list[ContentPart]
+
+
 class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1, max_length=2048)]
     max_completion_tokens: PositiveCount | None = None
@@ -79,16 +125,24 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True):
     tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[Any] | None = None
-    function_call: object = None
+    functions: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
+    function_call: Literal["none", "auto"] | NamedFunction | None = None
+    prediction: Prediction | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    timings_per_token: bool | None = None
     modalities: list[str] | None = None
-    audio: object = None
-    web_search_options: object = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
-        None
-    )
+    audio: Refused = None
+    web_search_options: Refused = None
+    reasoning_effort: Effort | None = None
+    reasoning: Reasoning | None = None
+    include_reasoning: bool | None = None
+    reasoning_format: (
+        Literal["auto", "deepseek", "deepseek-legacy", "parsed", "none", "raw", "hidden"] | None
+    ) = None
+    """llama.cpp's and Groq's: apart, left in the text, or not told."""
     enable_thinking: bool | None = None
-    chat_template: object = None
+    thinking: bool | Thinking | None = None
+    chat_template: Refused = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
@@ -131,7 +185,10 @@ class ReplyToolCall(Struct, frozen=True):
 
 
 class ReplyMessage(Struct, frozen=True):
-    """content: None beside calls alone. Thoughts go by both names that clients read."""
+    """content: None beside calls alone. Thoughts go by both names that clients read.
+
+    function_call: the call, for who offered `functions`.
+    """
 
     content: str | None
     role: str = "assistant"
@@ -139,6 +196,7 @@ class ReplyMessage(Struct, frozen=True):
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     tool_calls: list[ReplyToolCall] | UnsetType = UNSET
+    function_call: ReplyFunction | UnsetType = UNSET
 
 
 class Choice(Struct, frozen=True):
@@ -156,6 +214,8 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     usage: Usage
     object: str = "chat.completion"
     system_fingerprint: str | None = None
+    service_tier: str | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET
 
 
 class FunctionDelta(Struct, frozen=True):
@@ -180,6 +240,7 @@ class ChoiceDelta(Struct, frozen=True):
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, frozen=True):
@@ -199,3 +260,5 @@ class ChatChunk(Struct, frozen=True, kw_only=True):
     object: str = "chat.completion.chunk"
     system_fingerprint: str | None = None
     usage: Usage | UnsetType | None = UNSET
+    service_tier: str | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET

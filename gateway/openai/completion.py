@@ -2,12 +2,16 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.llamacpp.timings import Timings
 from gateway.openai.sampling import Count, PositiveCount, SamplingFields, TokenId
 from gateway.openai.usage import Usage
 
 
 class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
-    """prompt: a text, texts, token ids, or lists of token ids; the kinds are not mixed."""
+    """prompt: a text, texts, token ids, or lists of token ids; the kinds are not mixed.
+
+    suffix: what follows the gap behind `prompt`, a text then; none where it is empty, as with OpenAI.
+    """
 
     prompt: str | list[str | TokenId | list[TokenId]] | None = None
     max_tokens: Count | None = None
@@ -15,6 +19,7 @@ class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
     echo: bool | None = None
     best_of: PositiveCount | None = None
     suffix: str | None = None
+    timings_per_token: bool | None = None
 
 
 class Logprobs(Struct, frozen=True):
@@ -50,3 +55,4 @@ class Completion(Struct, frozen=True, kw_only=True):
     object: str = "text_completion"
     system_fingerprint: str | None = None
     usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET

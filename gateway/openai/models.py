@@ -17,6 +17,8 @@ class Model(Struct, frozen=True, kw_only=True):
     context_length: tokens that a prompt and its completion may fill here, which the device's memory
     may make fewer than the model knows (`max_position_embeddings` of the checkpoint). device: where
     it is resident, if it is. leases, waiting: requests that it serves now, and that wait for it.
+    capabilities: its tasks, and of tools, reasoning, system and fill those that its template and its
+    tokens show.
     """
 
     id: str

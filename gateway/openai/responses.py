@@ -6,6 +6,7 @@ from msgspec import Meta, Struct, field
 
 from gateway.openai.formats import SchemaName
 from gateway.openai.sampling import PositiveCount, SamplingFields
+from gateway.refused import Refused
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Role = Literal["user", "assistant", "system", "developer"]
@@ -64,6 +65,7 @@ class Reasoning(Struct, frozen=True):
 class ResponseRequest(SamplingFields, frozen=True, kw_only=True):
     """OpenAI's fields, and the samplers that chats take."""
 
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
     input: str | Annotated[list[InputItem], Meta(max_length=4096)] | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
@@ -91,5 +93,5 @@ class ResponseRequest(SamplingFields, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     service_tier: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    conversation: object = None
-    prompt: object = None
+    conversation: Refused = None
+    prompt: Refused = None

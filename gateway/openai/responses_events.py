@@ -115,3 +115,28 @@ class ArgumentsDelta(
 class ArgumentsDone(InItem, frozen=True, kw_only=True, tag="response.function_call_arguments.done"):
     name: str
     arguments: str
+
+
+EVENTS = (
+    Created,
+    Queued,
+    InProgress,
+    Completed,
+    Incomplete,
+    Failed,
+    ItemAdded,
+    ItemDone,
+    PartAdded,
+    PartDone,
+    TextDelta,
+    TextDone,
+    ReasoningDelta,
+    ReasoningDone,
+    SummaryPartAdded,
+    SummaryPartDone,
+    SummaryDelta,
+    SummaryDone,
+    ArgumentsDelta,
+    ArgumentsDone,
+)
+"""All that a stream may hold."""

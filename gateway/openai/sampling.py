@@ -5,8 +5,11 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from gateway.openai.formats import Choices, ResponseFormat, StructuredOutputs
+from gateway.refused import neutral
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+RepetitionPenalty = Annotated[float, Meta(ge=0.01, le=10)]
+"""Logits are divided by it, and must stay finite."""
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 PositiveCount = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -27,9 +30,15 @@ class SamplingFields(Struct, frozen=True, kw_only=True):
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    repeat_penalty: RepetitionPenalty | None = None
     """llama.cpp's and Ollama's name of `repetition_penalty`, which wins if both are set."""
+    typical_p: Annotated[float, neutral("typical_p")] | None = None
+    """This sampler and the next four are not here: they may be set to what does nothing."""
+    tfs_z: Annotated[float, neutral("tfs_z")] | None = None
+    mirostat: Annotated[int, neutral("mirostat")] | None = None
+    xtc_probability: Annotated[float, neutral("xtc_probability")] | None = None
+    dry_multiplier: Annotated[float, neutral("dry_multiplier")] | None = None
     logit_bias: (
         Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)]
         | None

@@ -6,10 +6,23 @@ import msgspec
 from litestar import Controller, Request, Response, post
 
 from gateway import sse
-from gateway.anthropic.replies import Ping, TokenCount
+from gateway.anthropic.errors import ErrorReply
+from gateway.anthropic.replies import (
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    Message,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    TokenCount,
+)
 from gateway.anthropic.requests import CountRequest, MessagesRequest
 from gateway.catalog.catalog import KnownModel
-from gateway.errors import error_handler
+from gateway.errors import ErrorHandler
+from gateway.openapi.failures import BODY, GENERATION, MODEL, TEXT
+from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.prepare import prepared
@@ -37,11 +50,34 @@ FRAMING: Final = sse.Framing(
     error=read_error,
 )
 
+EVENTS: Final = (
+    MessageStart,
+    BlockStart,
+    BlockDelta,
+    BlockStop,
+    MessageDelta,
+    MessageStop,
+    Ping,
+    ErrorReply,
+)
+
 
 class AnthropicController(Controller):
-    exception_handlers = {Exception: error_handler(shape_problem)}  # noqa: RUF012 - Litestar's way
+    exception_handlers = {Exception: ErrorHandler(shape_problem)}  # noqa: RUF012 - Litestar's way
 
-    @post("/v1/messages", status_code=200)
+    @post(
+        "/v1/messages",
+        status_code=200,
+        opt=operation(
+            "create_message",
+            "Answer a conversation",
+            "Anthropic",
+            as_json(Message, ErrorReply),
+            as_stream(FRAMING, *EVENTS),
+            body=_messages,
+            failures=GENERATION,
+        ),
+    )
     async def create(self, request: Request[Any, Any, Any]) -> Response[Any]:
         services = services_of(request)
         limits = services.settings.limits
@@ -56,7 +92,18 @@ class AnthropicController(Controller):
         exchange = Exchange(services, message.model, read, reply_of, FRAMING)
         return await respond(request, services, exchange, is_stream=message.stream or False)
 
-    @post("/v1/messages/count_tokens", status_code=200)
+    @post(
+        "/v1/messages/count_tokens",
+        status_code=200,
+        opt=operation(
+            "count_message_tokens",
+            "How long a conversation is",
+            "Anthropic",
+            as_json(TokenCount),
+            body=_count,
+            failures=(*BODY, *MODEL, *TEXT),
+        ),
+    )
     async def count_tokens(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Needs the model's tokenizer alone, so it brings no model into memory."""
         services = services_of(request)

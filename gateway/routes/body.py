@@ -9,8 +9,9 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.types import HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 
-from gateway.errors import ClientGone, InvalidRequest, RequestTimeout
+from gateway.errors import ClientGone, InvalidRequest, RequestTimeout, UnsupportedEncoding
 
 MAX_DEPTH = 64
 DISCARD_BYTES = 256 * 2**20
@@ -24,12 +25,22 @@ Wire = TypeVar("Wire")
 
 
 async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
-    """Raises `RequestTimeout` if it does not come in time, and 413 if it is over the app's limit."""
+    """Raises `RequestTimeout` if it does not come in time, and 413 if it is over the app's limit.
+
+    A body that is packed is not unpacked: a few bytes could become any number.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in {"", "identity"}:
+        raise UnsupportedEncoding(
+            f"Content-Encoding: bodies come as they are, not {encoding[:40]!r}."
+        )
+    messages = request.receive = _Messages(request.receive)
     try:
         async with asyncio.timeout(seconds):
             return await request.body()
     except RequestEntityTooLarge:
-        await _discard_rest(request)
+        if int(request.headers.get("content-length", 0)) <= DISCARD_BYTES:
+            await _discard_rest(messages)
         raise
     except TimeoutError:
         raise RequestTimeout(f"The body did not arrive within {seconds:g} s.") from None
@@ -37,16 +48,28 @@ async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
         raise ClientGone("while sending its body") from error
 
 
-async def _discard_rest(request: Request[Any, Any, Any]) -> None:
+class _Messages:
+    """What comes of a request. is_whole: its body has come to its end."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_whole = False
+
+    async def __call__(self) -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message["more_body"]:
+            self.is_whole = True
+        return message
+
+
+async def _discard_rest(messages: _Messages) -> None:
     """Most clients look for an answer only when they have sent everything; a few would never."""
     num_bytes = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
-            while num_bytes < DISCARD_BYTES:
-                message = await request.receive()
-                if message["type"] != "http.request" or not message["more_body"]:
-                    return
-                num_bytes += len(message["body"])
+            while num_bytes < DISCARD_BYTES and not messages.is_whole:
+                message = await messages()
+                num_bytes += len(message["body"]) if message["type"] == "http.request" else 0
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Wire]) -> Wire:

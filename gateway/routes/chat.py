@@ -3,8 +3,12 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, post
 
+from gateway import sse
 from gateway.catalog.catalog import KnownModel
-from gateway.openai.chat import ChatRequest
+from gateway.openai.chat import ChatChunk, ChatCompletion, ChatRequest
+from gateway.openai.errors import ErrorReply
+from gateway.openapi.failures import GENERATION
+from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.respond import respond
@@ -18,7 +22,19 @@ _decoder = msgspec.json.Decoder(ChatRequest)
 
 
 class ChatController(Controller):
-    @post("/v1/chat/completions", status_code=200)
+    @post(
+        "/v1/chat/completions",
+        status_code=200,
+        opt=operation(
+            "create_chat_completion",
+            "Answer a conversation",
+            "Chat",
+            as_json(ChatCompletion, ErrorReply),
+            as_stream(sse.OPENAI, ChatChunk, ErrorReply),
+            body=_decoder,
+            failures=GENERATION,
+        ),
+    )
     async def create(self, request: Request[Any, Any, Any]) -> Response[Any]:
         services = services_of(request)
         limits = services.settings.limits

@@ -3,13 +3,18 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, post
 
+from gateway import sse
 from gateway.catalog.catalog import KnownModel
-from gateway.openai.completion import CompletionRequest
+from gateway.openai.completion import Completion, CompletionRequest
+from gateway.openai.errors import ErrorReply
+from gateway.openapi.failures import GENERATION
+from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.respond import respond
 from gateway.routes.services import services_of
-from gateway.translate.completion import CompletionReply, read_completion
+from gateway.translate.completion import read_completion
+from gateway.translate.completion_reply import CompletionReply
 from gateway.translate.job import Job
 from gateway.translate.presets import preset_completion
 
@@ -17,7 +22,19 @@ _decoder = msgspec.json.Decoder(CompletionRequest)
 
 
 class CompletionController(Controller):
-    @post("/v1/completions", status_code=200)
+    @post(
+        "/v1/completions",
+        status_code=200,
+        opt=operation(
+            "create_completion",
+            "Continue texts",
+            "Completions",
+            as_json(Completion, ErrorReply),
+            as_stream(sse.OPENAI, Completion, ErrorReply),
+            body=_decoder,
+            failures=GENERATION,
+        ),
+    )
     async def create(self, request: Request[Any, Any, Any]) -> Response[Any]:
         services = services_of(request)
         limits = services.settings.limits

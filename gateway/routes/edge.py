@@ -44,7 +44,8 @@ class Edge:
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 facts["status"] = message["status"]
-                message["headers"] = [*message.get("headers", []), *extra]
+                took = (b"openai-processing-ms", b"%d" % ((time.monotonic() - started) * 1e3))
+                message["headers"] = [*message.get("headers", []), *extra, took]
             await send(message)
 
         try:

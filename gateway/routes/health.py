@@ -4,12 +4,17 @@ import msgspec
 from litestar import Controller, Request, Response, get, route
 from msgspec import Struct
 
+from gateway.openapi.operation import as_json, as_text, operation
 from gateway.routes.services import Services, services_of
 
 MAX_TICK_SECONDS = 10.0
 """A worker whose step loop was silent for longer is stuck, whatever else of it still answers."""
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Alive(Struct, frozen=True):
+    status: str = "ok"
 
 
 class Health(Struct, frozen=True):
@@ -23,17 +28,43 @@ class Health(Struct, frozen=True):
 
 
 class HealthController(Controller):
-    @route("/", http_method=["GET", "HEAD"])
+    @route(
+        "/",
+        http_method=["GET", "HEAD"],
+        opt=operation(
+            "greet",
+            "A sign of life",
+            "Server",
+            as_text("text/plain"),
+        ),
+    )
     async def root(self) -> Response[bytes]:
         """Clients of Anthropic's and Ollama's ask it for a sign of life."""
         return Response(b"Roundhouse is running", media_type="text/plain")
 
-    @get("/livez")
+    @get(
+        "/livez",
+        opt=operation(
+            "is_alive",
+            "Whether the process answers",
+            "Server",
+            as_json(Alive),
+        ),
+    )
     async def livez(self) -> Response[bytes]:
         """Says only that the process answers."""
-        return Response(b'{"status":"ok"}', media_type="application/json")
+        return Response(_encode(Alive()), media_type="application/json")
 
-    @get(["/readyz", "/health"])
+    @get(
+        ["/readyz", "/health"],
+        opt=operation(
+            "is_ready",
+            "Whether requests would be served",
+            "Server",
+            as_json(Health),
+            as_json(Health, status=503),
+        ),
+    )
     async def readyz(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Whether requests would be served: the text process and every worker are alive."""
         health = _look(services_of(request))

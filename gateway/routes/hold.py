@@ -16,25 +16,23 @@ async def hold(pump: Pump, request: Request[Any, Any, Any], seconds: float) -> N
     Raises the pump's error if it failed before any piece, and `ClientGone` if nobody waits for the
     reply any more; the pump is cancelled then.
     """
-    news = asyncio.create_task(pump.wait(seconds))
-    gone = asyncio.create_task(_disconnected(request.receive))
+    gone = asyncio.create_task(_interrupt_when_gone(pump, request.receive))
     try:
-        await asyncio.wait({news, gone}, return_when=asyncio.FIRST_COMPLETED)
+        has_news = await pump.wait(seconds)
     except asyncio.CancelledError:
         pump.cancel()
         raise
     finally:
-        is_gone = gone.done() and not news.done()
-        news.cancel()
+        is_gone = gone.done()
         gone.cancel()
-        await asyncio.gather(news, gone, return_exceptions=True)
-    if is_gone:
+    if is_gone and not has_news:
         pump.cancel()
         raise ClientGone("before its reply began")
     if pump.is_done and pump.error and not pump.has_pieces:
         raise pump.error
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _interrupt_when_gone(pump: Pump, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    pump.interrupt()

@@ -5,9 +5,12 @@ import msgspec
 from litestar import Controller, Request, Response, get
 from litestar.params import FromPath
 
+from gateway.anthropic.models import Model as AnthropicModel
 from gateway.anthropic.models import ModelList as AnthropicList
 from gateway.catalog.catalog import KnownModel
 from gateway.openai.models import Model, ModelList
+from gateway.openapi.failures import MODEL
+from gateway.openapi.operation import Parameter, as_json, operation
 from gateway.pool import TooLarge
 from gateway.routes.lease import terms_of
 from gateway.routes.services import Services, services_of
@@ -17,11 +20,24 @@ from gateway.translate.models import read_model
 LIST_SECONDS = 2.0
 """How long a list waits for what is new in the folder; clients give it a few seconds in all."""
 
+_ANTHROPIC = Parameter(
+    "anthropic-version", "header", "Any: the answer has Anthropic's shape.", {"type": "string"}
+)
+
 _encode = msgspec.json.Encoder().encode
 
 
 class ModelController(Controller):
-    @get(["/v1/models", "/models"])
+    @get(
+        ["/v1/models", "/models"],
+        opt=operation(
+            "list_models",
+            "The models that there are",
+            "Models",
+            as_json(ModelList, AnthropicList),
+            parameters=(_ANTHROPIC,),
+        ),
+    )
     async def list_all(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         await services.catalog.wait(LIST_SECONDS)
@@ -29,7 +45,17 @@ class ModelController(Controller):
             return _json(_anthropic_list(services))
         return _json(ModelList([_shown(services, model) for model in services.catalog.models]))
 
-    @get("/v1/models/{model_id:path}")
+    @get(
+        "/v1/models/{model_id:path}",
+        opt=operation(
+            "retrieve_model",
+            "One model",
+            "Models",
+            as_json(Model, AnthropicModel),
+            parameters=(_ANTHROPIC,),
+            failures=MODEL,
+        ),
+    )
     async def retrieve(
         self, request: Request[Any, Any, Any], model_id: FromPath[PurePath]
     ) -> Response[bytes]:

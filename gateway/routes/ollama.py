@@ -6,9 +6,12 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, get, post
 
-from gateway.errors import InvalidRequest, error_handler
+from gateway.errors import ErrorHandler, InvalidRequest
 from gateway.ollama.models import Running, RunningList, TagList, Version
+from gateway.ollama.replies import Shown
 from gateway.ollama.requests import ShowRequest
+from gateway.openapi.failures import BODY, MODEL
+from gateway.openapi.operation import as_json, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.models import LIST_SECONDS, shown_context
 from gateway.routes.ollama_chat import shape_problem
@@ -24,23 +27,58 @@ _encode = msgspec.json.Encoder().encode
 
 
 class OllamaController(Controller):
-    exception_handlers = {Exception: error_handler(shape_problem)}  # noqa: RUF012 - Litestar's way
+    exception_handlers = {Exception: ErrorHandler(shape_problem)}  # noqa: RUF012 - Litestar's way
 
-    @get("/api/tags")
+    @get(
+        "/api/tags",
+        opt=operation(
+            "list_ollama_models",
+            "The models that there are",
+            "Ollama",
+            as_json(TagList),
+        ),
+    )
     async def list_tags(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         await services.catalog.wait(LIST_SECONDS)
         return _json(TagList([read_tag(model) for model in services.catalog.models]))
 
-    @get("/api/ps")
+    @get(
+        "/api/ps",
+        opt=operation(
+            "list_ollama_running",
+            "The models that are in memory",
+            "Ollama",
+            as_json(RunningList),
+        ),
+    )
     async def list_running(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         return _json(RunningList(_running(services_of(request))))
 
-    @get("/api/version")
+    @get(
+        "/api/version",
+        opt=operation(
+            "show_ollama_version",
+            "This server's version",
+            "Ollama",
+            as_json(Version),
+        ),
+    )
     async def show_version(self) -> Response[bytes]:
         return _json(Version(own_version()))
 
-    @post("/api/show", status_code=200)
+    @post(
+        "/api/show",
+        status_code=200,
+        opt=operation(
+            "show_ollama_model",
+            "What a model is",
+            "Ollama",
+            as_json(Shown),
+            body=_show,
+            failures=(*BODY, *MODEL),
+        ),
+    )
     async def show(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         body = await read_body(request, services.settings.limits.body_seconds)

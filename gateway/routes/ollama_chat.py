@@ -9,10 +9,12 @@ from litestar import Controller, Request, Response, post
 
 from gateway import sse
 from gateway.catalog.catalog import KnownModel
-from gateway.errors import Problem, error_handler
-from gateway.ollama.replies import Failure
+from gateway.errors import ErrorHandler, Problem
+from gateway.ollama.replies import ChatAnswer, EmbedAnswer, Failure, GenerateAnswer, OldEmbedAnswer
 from gateway.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, OldEmbedRequest
 from gateway.openai.errors import ErrorReply
+from gateway.openapi.failures import GENERATION, VECTORS
+from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
 from gateway.routes.ollama_load import Loading
@@ -57,9 +59,21 @@ FRAMING: Final = sse.Framing(
 
 
 class OllamaChatController(Controller):
-    exception_handlers = {Exception: error_handler(shape_problem)}  # noqa: RUF012 - Litestar's way
+    exception_handlers = {Exception: ErrorHandler(shape_problem)}  # noqa: RUF012 - Litestar's way
 
-    @post("/api/chat", status_code=200)
+    @post(
+        "/api/chat",
+        status_code=200,
+        opt=operation(
+            "create_ollama_chat",
+            "Answer a conversation",
+            "Ollama",
+            as_json(ChatAnswer, Failure),
+            as_stream(FRAMING, ChatAnswer, Failure),
+            body=_chat,
+            failures=GENERATION,
+        ),
+    )
     async def chat(self, request: Request[Any, Any, Any]) -> Response[Any]:
         chat = decode(await _body(request), _chat)
 
@@ -70,7 +84,19 @@ class OllamaChatController(Controller):
         source = exchange if chat.messages else _loading(exchange, chat, "chat")
         return await _respond(request, source, is_stream=chat.streams)
 
-    @post("/api/generate", status_code=200)
+    @post(
+        "/api/generate",
+        status_code=200,
+        opt=operation(
+            "create_ollama_generation",
+            "Answer a prompt",
+            "Ollama",
+            as_json(GenerateAnswer, Failure),
+            as_stream(FRAMING, GenerateAnswer, Failure),
+            body=_generate,
+            failures=GENERATION,
+        ),
+    )
     async def generate(self, request: Request[Any, Any, Any]) -> Response[Any]:
         generation = decode(await _body(request), _generate)
 
@@ -78,10 +104,22 @@ class OllamaChatController(Controller):
             return read_generate_job(generation, model)
 
         exchange = _exchange(services_of(request), generation, read, "generate")
-        source = exchange if generation.prompt else _loading(exchange, generation, "generate")
+        has_text = generation.prompt or generation.suffix
+        source = exchange if has_text else _loading(exchange, generation, "generate")
         return await _respond(request, source, is_stream=generation.streams)
 
-    @post("/api/embed", status_code=200)
+    @post(
+        "/api/embed",
+        status_code=200,
+        opt=operation(
+            "create_ollama_embeddings",
+            "Make vectors of texts",
+            "Ollama",
+            as_json(EmbedAnswer, Failure),
+            body=_embed,
+            failures=VECTORS,
+        ),
+    )
     async def embed(self, request: Request[Any, Any, Any]) -> Response[Any]:
         wanted = decode(await _body(request), _embed)
         began = time.monotonic_ns()
@@ -93,7 +131,18 @@ class OllamaChatController(Controller):
         exchange = VectorExchange(services_of(request), name, read, FRAMING)
         return await _respond(request, exchange, is_stream=False)
 
-    @post("/api/embeddings", status_code=200)
+    @post(
+        "/api/embeddings",
+        status_code=200,
+        opt=operation(
+            "create_ollama_embedding",
+            "Make a vector of a text",
+            "Ollama",
+            as_json(OldEmbedAnswer, Failure),
+            body=_old_embed,
+            failures=VECTORS,
+        ),
+    )
     async def embed_one(self, request: Request[Any, Any, Any]) -> Response[Any]:
         wanted = decode(await _body(request), _old_embed)
 

@@ -12,7 +12,7 @@ from gateway.errors import ForbiddenOrigin
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_EXPOSED = b"x-request-id, retry-after, x-should-retry"
+_EXPOSED = b"x-request-id, retry-after, x-should-retry, openai-processing-ms"
 _PREFLIGHT_SECONDS = b"600"
 
 

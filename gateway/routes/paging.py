@@ -5,9 +5,22 @@ from collections.abc import Mapping
 from gateway.errors import InvalidRequest
 from gateway.openai.responses import InputItem
 from gateway.openai.responses_reply import InputItemList
+from gateway.openapi.operation import Parameter
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+
+PARAMETERS = (
+    Parameter(
+        "limit",
+        "query",
+        "How many at most.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter("order", "query", "By time.", {"enum": ["asc", "desc"], "default": "desc"}),
+    Parameter("after", "query", "The id of the last item that is known.", {"type": "string"}),
+)
+"""What `read_page` looks for in a query."""
 
 
 def read_page(items: list[InputItem], query: Mapping[str, str]) -> InputItemList:

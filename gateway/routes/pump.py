@@ -44,6 +44,10 @@ class Pump:
         self._room.set()
         return ready
 
+    def interrupt(self) -> None:
+        """Ends a wait at once, whether there is something or not."""
+        self._patience.end()
+
     def cancel(self) -> None:
         """Ends the source. Needs no waiting: it cleans up in its own task."""
         self.task.cancel()

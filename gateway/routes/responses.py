@@ -7,13 +7,18 @@ from litestar import Controller, Request, Response, delete, get, post
 from litestar.params import FromPath
 
 from gateway import sse
-from gateway.errors import InvalidRequest, ResponseNotFound
+from gateway.errors import InvalidRequest, PreviousResponseNotFound, ResponseNotFound
+from gateway.openai.errors import ErrorReply
 from gateway.openai.responses import ResponseRequest
-from gateway.openai.responses_reply import Deleted, InputTokens
+from gateway.openai.responses_events import EVENTS
+from gateway.openai.responses_reply import Deleted, InputItemList, InputTokens
+from gateway.openai.responses_reply import Response as Shown
+from gateway.openapi.failures import BODY, GENERATION, MODEL, TEXT
+from gateway.openapi.operation import Parameter, as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.detached import Detached, Following, split_events
 from gateway.routes.history import items_of
-from gateway.routes.paging import read_page
+from gateway.routes.paging import PARAMETERS, read_page
 from gateway.routes.prepare import prepared
 from gateway.routes.respond import JSON, respond
 from gateway.routes.responding import make_responding
@@ -25,12 +30,34 @@ _decoder = msgspec.json.Decoder(ResponseRequest)
 _encode = msgspec.json.Encoder().encode
 
 _Request = Request[Any, Any, Any]
+_UNKNOWN = ResponseNotFound("")
+_GOES_ON = (PreviousResponseNotFound(""),)
+_STREAM = Parameter(
+    "stream",
+    "query",
+    "Its events, of one that was streamed from the background.",
+    {"type": "boolean"},
+)
+_STARTING_AFTER = Parameter(
+    "starting_after", "query", "The number of the last event that is known.", {"type": "integer"}
+)
 
 
 class ResponsesController(Controller):
     path = "/v1/responses"
 
-    @post(status_code=200)
+    @post(
+        status_code=200,
+        opt=operation(
+            "create_response",
+            "Make a response",
+            "Responses",
+            as_json(Shown, ErrorReply),
+            as_stream(sse.NAMED, *EVENTS),
+            body=_decoder,
+            failures=(*GENERATION, *_GOES_ON),
+        ),
+    )
     async def create(self, request: _Request) -> Response[Any]:
         services = services_of(request)
         asked = await _read(request, services)
@@ -46,7 +73,18 @@ class ResponsesController(Controller):
             return await _follow(request, services, detached, after=-1)
         return _json(detached.reply.response)
 
-    @post("/input_tokens", status_code=200)
+    @post(
+        "/input_tokens",
+        status_code=200,
+        opt=operation(
+            "count_response_tokens",
+            "How long a response's prompt is",
+            "Responses",
+            as_json(InputTokens),
+            body=_decoder,
+            failures=(*BODY, *MODEL, *TEXT, *_GOES_ON),
+        ),
+    )
     async def count(self, request: _Request) -> Response[Any]:
         services = services_of(request)
         asked = await _read(request, services)
@@ -56,7 +94,18 @@ class ResponsesController(Controller):
         async with prepared(services, model, job.prompts) as (prompt,):
             return _json(InputTokens(len(prompt.token_ids)))
 
-    @get("/{response_id:str}")
+    @get(
+        "/{response_id:str}",
+        opt=operation(
+            "retrieve_response",
+            "A response that is kept",
+            "Responses",
+            as_json(Shown),
+            as_stream(sse.NAMED, *EVENTS),
+            parameters=(_STREAM, _STARTING_AFTER),
+            failures=(_UNKNOWN, InvalidRequest("")),
+        ),
+    )
     async def retrieve(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """As JSON, or the events of one that was made in the background with stream=true."""
         services = services_of(request)
@@ -71,7 +120,17 @@ class ResponsesController(Controller):
             return _replay(kept, _read_after(request))
         return Response(kept.response, media_type=JSON)
 
-    @delete("/{response_id:str}", status_code=200)
+    @delete(
+        "/{response_id:str}",
+        status_code=200,
+        opt=operation(
+            "delete_response",
+            "Forget a response",
+            "Responses",
+            as_json(Deleted),
+            failures=(_UNKNOWN,),
+        ),
+    )
     async def remove(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """One that is still being made is stopped first."""
         services = services_of(request)
@@ -81,7 +140,17 @@ class ResponsesController(Controller):
             raise ResponseNotFound(response_id)
         return _json(Deleted(response_id))
 
-    @post("/{response_id:str}/cancel", status_code=200)
+    @post(
+        "/{response_id:str}/cancel",
+        status_code=200,
+        opt=operation(
+            "cancel_response",
+            "Stop a response in the background",
+            "Responses",
+            as_json(Shown),
+            failures=(_UNKNOWN, InvalidRequest("")),
+        ),
+    )
     async def cancel(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """Of one that has ended nothing changes."""
         services = services_of(request)
@@ -93,7 +162,17 @@ class ResponsesController(Controller):
             raise InvalidRequest("Only a response with background=true can be cancelled.")
         return Response(kept.response, media_type=JSON, status_code=200)
 
-    @get("/{response_id:str}/input_items")
+    @get(
+        "/{response_id:str}/input_items",
+        opt=operation(
+            "list_response_items",
+            "What a request brought",
+            "Responses",
+            as_json(InputItemList),
+            parameters=PARAMETERS,
+            failures=(_UNKNOWN, InvalidRequest("")),
+        ),
+    )
     async def list_items(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """What the request itself brought, the last item first unless `order` says otherwise."""
         services = services_of(request)

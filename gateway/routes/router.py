@@ -13,8 +13,11 @@ from gateway import sse
 from gateway.catalog.catalog import KnownModel
 from gateway.errors import GatewayError, problem_of
 from gateway.events import Events
-from gateway.llamacpp.models import Done, ModelName
+from gateway.llamacpp.models import Done, ModelEvent, ModelName
+from gateway.openai import commands
 from gateway.openai.commands import Load, Unload
+from gateway.openapi.failures import BODY, LEASE, MODEL
+from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.pool import Plan
 from gateway.pool.errors import error_of
 from gateway.routes.body import decode, read_body
@@ -25,6 +28,8 @@ from gateway.translate.plan import read_plan
 from gateway.translate.sampling import read_keep_alive
 
 _STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+_FRAMING = sse.Framing(closing=b"")
 
 _load = msgspec.json.Decoder(Load)
 _unload = msgspec.json.Decoder(Unload)
@@ -38,7 +43,18 @@ Body = TypeVar("Body", Load, Unload, ModelName)
 class RouterController(Controller):
     """What is so already is answered with success, so that asking twice does no harm."""
 
-    @post(["/models/load", "/v1/models/load"], status_code=200)
+    @post(
+        ["/models/load", "/v1/models/load"],
+        status_code=200,
+        opt=operation(
+            "load_model",
+            "Have a model loaded",
+            "Models",
+            as_json(Done),
+            body=_load,
+            failures=(*BODY, *MODEL, *LEASE),
+        ),
+    )
     async def load(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Answers when the load is ordered, or refused; how it goes on, the events tell."""
         order, model = await _read(request, _load)
@@ -53,32 +69,84 @@ class RouterController(Controller):
             raise refusal
         return _json(Done())
 
-    @post(["/models/unload", "/v1/models/unload"], status_code=200)
+    @post(
+        ["/models/unload", "/v1/models/unload"],
+        status_code=200,
+        opt=operation(
+            "unload_model",
+            "Have a model leave",
+            "Models",
+            as_json(Done),
+            body=_unload,
+            failures=(*BODY, *MODEL),
+        ),
+    )
     async def unload(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         order, model = await _read(request, _unload)
         services_of(request).pool.unload(model.key, force=order.force)
         return _json(Done())
 
-    @post("/v1/models/pin", status_code=200)
+    @post(
+        "/v1/models/pin",
+        status_code=200,
+        opt=operation(
+            "pin_model",
+            "Never evict a model",
+            "Models",
+            as_json(Done),
+            body=_name,
+            failures=(*BODY, *MODEL),
+        ),
+    )
     async def pin(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         _, model = await _read(request, _name)
         services_of(request).pool.pin(model.key)
         return _json(Done())
 
-    @post("/v1/models/unpin", status_code=200)
+    @post(
+        "/v1/models/unpin",
+        status_code=200,
+        opt=operation(
+            "unpin_model",
+            "Let a model be evicted again",
+            "Models",
+            as_json(Done),
+            body=_name,
+            failures=(*BODY, *MODEL),
+        ),
+    )
     async def unpin(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         _, model = await _read(request, _name)
         services_of(request).pool.pin(model.key, is_pinned=False)
         return _json(Done())
 
-    @post("/v1/models/plan", status_code=200)
+    @post(
+        "/v1/models/plan",
+        status_code=200,
+        opt=operation(
+            "plan_model",
+            "What a request for a model would bring about",
+            "Models",
+            as_json(commands.Plan),
+            body=_name,
+            failures=(*BODY, *MODEL),
+        ),
+    )
     async def plan(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """What a request for the model would do now; nothing is done."""
         _, model = await _read(request, _name)
         plan = services_of(request).pool.plan(pool_model(model))
         return _json(read_plan(model.id, plan, _refusal(model, plan)))
 
-    @get("/models/sse")
+    @get(
+        "/models/sse",
+        opt=operation(
+            "follow_models",
+            "Changes of models' states, as they come",
+            "Models",
+            as_stream(_FRAMING, ModelEvent),
+        ),
+    )
     async def events(self, request: Request[Any, Any, Any]) -> Response[Any]:
         """Changes of state and the progress of loads, from now on."""
         services = services_of(request)

@@ -17,6 +17,8 @@ from gateway.llamacpp.tokens import (
     Tokens,
 )
 from gateway.openai.chat import ChatRequest
+from gateway.openapi.failures import BODY, MODEL, TEXT
+from gateway.openapi.operation import as_json, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.models import shown_context
 from gateway.routes.prepare import prepared
@@ -32,14 +34,25 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TokenController(Controller):
-    @post("/tokenize", status_code=200)
+    @post(
+        "/tokenize",
+        status_code=200,
+        opt=operation(
+            "tokenize",
+            "Text to tokens",
+            "Tokens",
+            as_json(Tokens),
+            body=_tokenize,
+            failures=(*BODY, *MODEL, *TEXT),
+        ),
+    )
     async def tokenize(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services, body = services_of(request), await _body(request)
         wanted = decode(body, _tokenize)
         model = await _resolve(services, wanted.model)
         prompt = _prompt_of(wanted, body, model)
         ids, spelling = await _spell(services, model, prompt)
-        tokens: list[int] | list[Piece] = ids
+        tokens: list[int | Piece] = [*ids]
         if wanted.with_pieces:
             pairs = zip(ids, spelling.pieces, strict=True)
             tokens = [Piece(token_id, _shown(raw)) for token_id, raw in pairs]
@@ -49,7 +62,18 @@ class TokenController(Controller):
             Tokens(tokens, len(ids), context_length, strings if wanted.return_token_strs else None)
         )
 
-    @post("/detokenize", status_code=200)
+    @post(
+        "/detokenize",
+        status_code=200,
+        opt=operation(
+            "detokenize",
+            "Tokens to text",
+            "Tokens",
+            as_json(Text),
+            body=_detokenize,
+            failures=(*BODY, *MODEL, *TEXT),
+        ),
+    )
     async def detokenize(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         wanted = decode(await _body(request), _detokenize)
@@ -58,7 +82,18 @@ class TokenController(Controller):
         _, spelling = await _spell(services, model, TokenPrompt(wanted.tokens))
         return _json(Text(spelling.text, spelling.text))
 
-    @post("/apply-template", status_code=200)
+    @post(
+        "/apply-template",
+        status_code=200,
+        opt=operation(
+            "apply_template",
+            "A conversation as the model reads it",
+            "Tokens",
+            as_json(Rendered),
+            body=_chat,
+            failures=(*BODY, *MODEL, *TEXT),
+        ),
+    )
     async def apply_template(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """The prompt that a chat completion with this body would have."""
         services = services_of(request)
@@ -73,9 +108,11 @@ async def _body(request: Request[Any, Any, Any]) -> bytes:
 
 
 async def _resolve(services: Services, name: str | None) -> KnownModel:
+    return only_model(services) if name is None else await services.catalog.resolve(name)
+
+
+def only_model(services: Services) -> KnownModel:
     """llama.cpp has one model, so its clients may name none; then it is clear only if there is one."""
-    if name is not None:
-        return await services.catalog.resolve(name)
     models = services.catalog.models
     if len(models) != 1:
         raise InvalidRequest("model: which of them?", "model")

@@ -47,7 +47,7 @@ class VectorExchange:
         served = served_context(self.services.pool, model)
         context_length = min(served, model.card.context_length)
         job.refuse_hopeless(context_length)
-        async with prepared(self.services, model, job.prompts) as prompts:
+        async with prepared(self.services, model, job.fitted(context_length)) as prompts:
             job.check(prompts, context_length)
             tickets = [prompt.ticket for prompt in prompts]
             async with leased(self.services.pool, model, job.keep_alive) as lease:

@@ -56,7 +56,7 @@ def read_model(model: KnownModel, context_length: int) -> models.Model:
 def _refuse_unsupported(request: CountRequest) -> None:
     if request.mcp_servers:
         raise Unsupported("mcp_servers: this server calls no others.", "mcp_servers")
-    if request.container is not None:
+    if request.container:
         raise Unsupported("container: this server runs no code.", "container")
 
 

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from engine.api import Delta, ToolCallDelta
 from engine.api import Usage as EngineUsage
+from gateway.llamacpp.timings import Timings
 from gateway.openai import chat as wire
 from gateway.openai.chat import ChatChunk, ChatCompletion
 from gateway.openai.usage import Usage
 from gateway.translate.job import Job
 from gateway.translate.logprobs import read_logprob
 from gateway.translate.reply import new_id, now
+from gateway.translate.timings import Stopwatch
 from gateway.translate.usage import total_usage
 
 
@@ -33,14 +36,16 @@ class _Choice:
                 self.calls.append([])
             self.calls[piece.index].append(piece)
 
-    def message(self) -> wire.ReplyMessage:
+    def message(self, *, calls_function: bool) -> wire.ReplyMessage:
         text = "".join(self.text)
         reasoning = "".join(self.reasoning) or UNSET
+        calls = [_whole_call(pieces) for pieces in self.calls]
         return wire.ReplyMessage(
-            None if self.calls and not text else text,
+            None if calls and not text else text,
             reasoning_content=reasoning,
             reasoning=reasoning,
-            tool_calls=[_whole_call(pieces) for pieces in self.calls] or UNSET,
+            tool_calls=calls if calls and not calls_function else UNSET,
+            function_call=calls[0].function if calls and calls_function else UNSET,
         )
 
 
@@ -55,6 +60,7 @@ class ChatReply:
     _choices: dict[int, _Choice] = field(default_factory=dict)
     _finish_reasons: dict[int, str] = field(default_factory=dict)
     _usages: dict[int, EngineUsage] = field(default_factory=dict)
+    _stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def num_tokens(self) -> tuple[int, int]:
@@ -70,10 +76,11 @@ class ChatReply:
 
     def add(self, delta: Delta) -> list[Struct]:
         logprobs = [read_logprob(token) for token in delta.logprobs] if self._has_logprobs else []
+        delta = self._told(delta)
         if not self.job.stream:
             self._choices.setdefault(delta.index, _Choice()).add(delta, logprobs)
         if delta.finish_reason:
-            self._finish_reasons[delta.index] = delta.finish_reason
+            self._finish_reasons[delta.index] = self._reason(delta.finish_reason)
         if delta.usage:
             self._usages[delta.index] = delta.usage
         return self._chunks(delta, logprobs) if self.job.stream else []
@@ -84,7 +91,13 @@ class ChatReply:
     def whole(self) -> Struct:
         choices = [self._choice(index) for index in range(self.job.num_choices)]
         return ChatCompletion(
-            id=self.id, created=self.created, model=self.model, choices=choices, usage=self._usage
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=choices,
+            usage=self._usage,
+            service_tier=self._service_tier,
+            timings=self._timings,
         )
 
     @property
@@ -95,6 +108,34 @@ class ChatReply:
     def _usage(self) -> Usage:
         return total_usage(self._usages, self.job.n)
 
+    @property
+    def _service_tier(self) -> str | UnsetType:
+        return self.job.manner.service_tier or UNSET
+
+    @property
+    def _timings(self) -> Timings | UnsetType:
+        if not self.job.manner.has_timings:
+            return UNSET
+        return self._stopwatch.read(self.job.num_prompt_tokens, self._usages)
+
+    def _told(self, delta: Delta) -> Delta:
+        """What of a delta the client is to hear."""
+        if self.job.manner.has_timings:
+            self._stopwatch.note(delta)
+        if delta.reasoning and self.job.manner.hides_reasoning:
+            return msgspec.structs.replace(delta, reasoning="")
+        return delta
+
+    def _reason(self, reason: str) -> str:
+        if reason == "tool_calls" and self.job.manner.calls_function:
+            return "function_call"
+        return reason
+
+    def _call(self, piece: ToolCallDelta) -> wire.ChoiceDelta:
+        if self.job.manner.calls_function:
+            return wire.ChoiceDelta(function_call=_function_delta(piece))
+        return wire.ChoiceDelta(tool_calls=[_call_delta(piece)])
+
     def _chunks(self, delta: Delta, logprobs: list[wire.TokenLogprob]) -> list[Struct]:
         """Thoughts, words, calls and the end, each in a chunk of its own."""
         said: list[tuple[wire.ChoiceDelta, wire.ChoiceLogprobs | UnsetType]] = []
@@ -104,28 +145,33 @@ class ChatReply:
         if delta.text or logprobs:
             shown = wire.ChoiceLogprobs(logprobs) if self._has_logprobs else UNSET
             said.append((wire.ChoiceDelta(content=delta.text), shown))
-        calls = [wire.ChoiceDelta(tool_calls=[_call_delta(piece)]) for piece in delta.tool_calls]
-        said += [(call, UNSET) for call in calls]
+        said += [(self._call(piece), UNSET) for piece in delta.tool_calls]
         chunks: list[Struct] = [
             self._chunk(wire.ChunkChoice(delta.index, part, shown)) for part, shown in said
         ]
         if delta.finish_reason:
-            closing = wire.ChunkChoice(
-                delta.index, wire.ChoiceDelta(), finish_reason=delta.finish_reason
-            )
+            reason = self._reason(delta.finish_reason)
+            closing = wire.ChunkChoice(delta.index, wire.ChoiceDelta(), finish_reason=reason)
             chunks.append(self._chunk(closing))
         return chunks
 
     def _chunk(self, *choices: wire.ChunkChoice, usage: Usage | None = None) -> ChatChunk:
         shown: Usage | UnsetType | None = usage if self.job.include_usage else UNSET
         return ChatChunk(
-            id=self.id, created=self.created, model=self.model, choices=list(choices), usage=shown
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=list(choices),
+            usage=shown,
+            service_tier=self._service_tier,
+            timings=self._timings,
         )
 
     def _choice(self, index: int) -> wire.Choice:
         choice = self._choices.get(index, _Choice())
         logprobs = wire.ChoiceLogprobs(choice.logprobs) if self._has_logprobs else None
-        return wire.Choice(index, choice.message(), logprobs, self._finish_reasons[index])
+        message = choice.message(calls_function=self.job.manner.calls_function)
+        return wire.Choice(index, message, logprobs, self._finish_reasons[index])
 
 
 def _whole_call(pieces: list[ToolCallDelta]) -> wire.ReplyToolCall:
@@ -134,7 +180,11 @@ def _whole_call(pieces: list[ToolCallDelta]) -> wire.ReplyToolCall:
 
 
 def _call_delta(piece: ToolCallDelta) -> wire.ToolCallDelta:
+    function = _function_delta(piece)
     if not piece.name:
-        return wire.ToolCallDelta(piece.index, wire.FunctionDelta(piece.arguments))
-    function = wire.FunctionDelta(piece.arguments, piece.name)
+        return wire.ToolCallDelta(piece.index, function)
     return wire.ToolCallDelta(piece.index, function, piece.id, "function")
+
+
+def _function_delta(piece: ToolCallDelta) -> wire.FunctionDelta:
+    return wire.FunctionDelta(piece.arguments, piece.name or UNSET)

@@ -1,19 +1,10 @@
-"""Plain completions: the request to a `Job`, the deltas to chunks or a whole reply."""
+"""Plain completions: the request to a `Job`."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-
-from msgspec import UNSET, Struct, UnsetType
-
-from engine.api import Delta, ModelCard, Prompt, TextPrompt, TokenLogprob, TokenPrompt
-from engine.api import Usage as EngineUsage
+from engine.api import FillPrompt, ModelCard, Prompt, TextPrompt, TokenPrompt
 from gateway.errors import InvalidRequest, Unsupported
-from gateway.openai.completion import Completion, CompletionChoice, CompletionRequest, Logprobs
-from gateway.openai.usage import Usage
+from gateway.openai.completion import CompletionRequest
 from gateway.translate.formats import read_grammar
-from gateway.translate.job import Job
-from gateway.translate.logprobs import LogprobsWriter
-from gateway.translate.reply import new_id, now
+from gateway.translate.job import Job, Manner
 from gateway.translate.sampling import (
     check_token_ids,
     read_generation,
@@ -21,7 +12,6 @@ from gateway.translate.sampling import (
     read_keep_alive,
     read_n,
 )
-from gateway.translate.usage import total_usage
 from gateway.translate.vectors import require_task
 
 DEFAULT_MAX_TOKENS = 16
@@ -32,11 +22,9 @@ def read_completion(
 ) -> Job:
     """Raises `InvalidRequest` naming the field at fault."""
     require_task(card, "completion")
-    if request.suffix:
-        raise Unsupported("suffix: this model cannot fill in the middle.", "suffix")
     n = read_n(request, max_choices)
-    if (request.best_of or n) != n:
-        raise Unsupported("best_of: only as many as n are supported.", "best_of")
+    num_made = _read_best_of(request, n, max_choices)
+    chooses = num_made > n
     echo = request.echo or False
     max_tokens = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
     if not max_tokens and not echo:
@@ -46,22 +34,60 @@ def read_completion(
         generation=read_generation(
             request,
             card,
-            logprobs=request.logprobs,
+            logprobs=(request.logprobs or 0) if chooses else request.logprobs,
             prompt_logprobs=echo and request.logprobs is not None,
             echo=echo,
         ),
         prompt_param="prompt",
         grammar_param=read_grammar(request)[1],
-        n=n,
+        n=num_made,
         max_tokens=max_tokens,
         stream=request.stream or False,
         include_usage=read_include_usage(request),
         keep_alive=read_keep_alive(request.keep_alive),
+        manner=Manner(
+            has_timings=request.timings_per_token or False,
+            num_kept=n if chooses else None,
+            hides_logprobs=request.logprobs is None,
+        ),
     )
+
+
+def _read_best_of(request: CompletionRequest, n: int, max_choices: int) -> int:
+    best_of = request.best_of or n
+    if best_of < n:
+        raise InvalidRequest(f"best_of: at least n, which is {n}", "best_of")
+    if best_of > max_choices:
+        raise InvalidRequest(f"best_of: at most {max_choices}, got {best_of}", "best_of")
+    if best_of > n and request.stream:
+        raise Unsupported(
+            "best_of: what is best is known at the end, so not in a stream", "best_of"
+        )
+    return best_of
+
+
+def require_fill(card: ModelCard, param: str) -> None:
+    """Raises for a model that knows no tokens to mark a gap with. param: the field that asks for it."""
+    if "fill" not in card.capabilities:
+        message = (
+            f"{param}: this model cannot fill in the middle: it has no tokens that mark a gap."
+        )
+        raise Unsupported(message, param)
+
+
+def _read_fill(request: CompletionRequest, card: ModelCard) -> FillPrompt:
+    require_fill(card, "suffix")
+    if not isinstance(request.prompt, str | None):
+        raise InvalidRequest("suffix: only with one prompt, a text", "suffix")
+    if request.echo:
+        raise InvalidRequest("suffix: not together with echo", "suffix")
+    return FillPrompt(request.prompt or "", request.suffix or "")
 
 
 def _read_prompts(request: CompletionRequest, card: ModelCard, max_prompts: int) -> list[Prompt]:
     prompt = request.prompt
+    if request.suffix:
+        return [_read_fill(request, card)]
     if prompt is None:
         return [TextPrompt("")]
     if isinstance(prompt, str):
@@ -83,74 +109,3 @@ def _read_prompts(request: CompletionRequest, card: ModelCard, max_prompts: int)
 def _token_prompt(ids: list[int], card: ModelCard) -> TokenPrompt:
     check_token_ids(ids, card, "prompt")
     return TokenPrompt(ids)
-
-
-@dataclass(slots=True)
-class CompletionReply:
-    """`translate.reply.Reply` for one completion request."""
-
-    model: str
-    job: Job
-    id: str = field(default_factory=lambda: new_id("cmpl"))
-    created: int = field(default_factory=now)
-    _texts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    _tokens: dict[int, list[TokenLogprob]] = field(default_factory=lambda: defaultdict(list))
-    _writers: dict[int, LogprobsWriter] = field(default_factory=dict)
-    _finish_reasons: dict[int, str] = field(default_factory=dict)
-    _usages: dict[int, EngineUsage] = field(default_factory=dict)
-
-    @property
-    def num_tokens(self) -> tuple[int, int]:
-        usage = total_usage(self._usages, self.job.n)
-        return usage.prompt_tokens, usage.completion_tokens
-
-    def begin(self) -> list[Struct]:
-        return []
-
-    def add(self, delta: Delta) -> list[Struct]:
-        if delta.finish_reason:
-            self._finish_reasons[delta.index] = delta.finish_reason
-        if delta.usage:
-            self._usages[delta.index] = delta.usage
-        if self.job.stream:
-            return self._chunks(delta)
-        self._texts[delta.index].append(delta.text)
-        self._tokens[delta.index] += delta.logprobs
-        return []
-
-    def end(self) -> list[Struct]:
-        return [self._reply([], self._usage)] if self.job.include_usage else []
-
-    def whole(self) -> Struct:
-        choices = [self._choice(index) for index in range(self.job.num_choices)]
-        return self._reply(choices, self._usage)
-
-    @property
-    def _usage(self) -> Usage:
-        return total_usage(self._usages, self.job.n)
-
-    def _chunks(self, delta: Delta) -> list[Struct]:
-        if not (delta.text or delta.logprobs or delta.finish_reason):
-            return []
-        logprobs = self._logprobs(delta.index, delta.logprobs, delta.text)
-        choice = CompletionChoice(delta.index, delta.text, logprobs, delta.finish_reason)
-        return [self._reply([choice], None if self.job.include_usage else UNSET)]
-
-    def _choice(self, index: int) -> CompletionChoice:
-        text = "".join(self._texts[index])
-        logprobs = self._logprobs(index, self._tokens[index], text)
-        return CompletionChoice(index, text, logprobs, self._finish_reasons[index])
-
-    def _logprobs(self, index: int, tokens: list[TokenLogprob], text: str) -> Logprobs | None:
-        num_top = self.job.generation.sampling.logprobs
-        if num_top is None:
-            return None
-        writer = self._writers.setdefault(index, LogprobsWriter(num_top))
-        return writer.write(tokens, text)
-
-    def _reply(
-        self, choices: list[CompletionChoice], usage: Usage | UnsetType | None
-    ) -> Completion:
-        return Completion(
-            id=self.id, created=self.created, model=self.model, choices=choices, usage=usage
-        )

@@ -1,12 +1,14 @@
 """Embeddings: the request to a `VectorJob`, vectors to the reply."""
 
 import math
+import sys
 from array import array
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from engine.api import ModelCard, Prompt, TextPrompt, TokenPrompt
 from gateway.errors import InvalidRequest, Unsupported
@@ -21,6 +23,15 @@ from gateway.translate.vectors import VectorJob, require_task, values_of
 
 _encode = msgspec.json.Encoder().encode
 
+PROMPT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "query": ("query", "search_query"),
+    "search_query": ("search_query", "query"),
+    "document": ("document", "passage", "search_document"),
+    "passage": ("passage", "document", "search_document"),
+    "search_document": ("search_document", "document", "passage"),
+}
+"""What models call the prompts of an input_type, likeliest first."""
+
 MAX_INPUTS = 2048
 """As OpenAI has it."""
 
@@ -34,8 +45,44 @@ def read_embedding(request: EmbeddingRequest, card: ModelCard) -> VectorJob:
     def write(model: str, num_tokens: int, vectors: list[bytes]) -> EmbeddingReply:
         return embedding_reply(model, num_tokens, shortened(vectors, dimensions), written)
 
-    prompts = tuple(read_inputs(request.input, card))
-    return VectorJob(prompts, "input", write, read_keep_alive(request.keep_alive))
+    before = read_prompt(request, card)
+    prompts = tuple(_behind(before, each) for each in read_inputs(request.input, card))
+    return VectorJob(
+        prompts,
+        "input",
+        write,
+        read_keep_alive(request.keep_alive),
+        max_tokens=_read_truncation(request.truncate_prompt_tokens),
+    )
+
+
+def read_prompt(request: EmbeddingRequest, card: ModelCard) -> str:
+    """What goes before each text, as it is asked for. Raises `Unsupported` where there is none."""
+    param = "prompt_name" if request.prompt_name is not None else "input_type"
+    name = request.prompt_name if request.prompt_name is not None else request.input_type
+    if name is None:
+        return ""
+    names = (name,) if param == "prompt_name" else PROMPT_NAMES[name]
+    found = next((card.prompts[each] for each in names if each in card.prompts), None)
+    if found is None:
+        known = ", ".join(sorted(card.prompts)) or "none"
+        raise Unsupported(f"{param}: the model has no prompt {name[:80]!r}; it has {known}", param)
+    return found
+
+
+def _behind(before: str, prompt: Prompt) -> Prompt:
+    if not before:
+        return prompt
+    if not isinstance(prompt, TextPrompt):
+        raise InvalidRequest("input: no prompt goes before token ids", "input")
+    return replace(prompt, text=before + prompt.text)
+
+
+def _read_truncation(given: int | None) -> int | None:
+    """Tokens that inputs are cut to; None for not at all."""
+    if given == 0:
+        raise InvalidRequest("truncate_prompt_tokens: at least 1, or -1", "truncate_prompt_tokens")
+    return sys.maxsize if given == -1 else given
 
 
 def read_inputs(given: str | list[str | int | list[int]], card: ModelCard) -> list[Prompt]:

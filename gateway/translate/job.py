@@ -5,11 +5,40 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from engine.api import ChatPrompt, Generation, PairPrompt, Prepared, Prompt, Run, TextPrompt
+from engine.api import (
+    ChatPrompt,
+    FillPrompt,
+    Generation,
+    PairPrompt,
+    Prepared,
+    Prompt,
+    Run,
+    TextPrompt,
+)
 from gateway.errors import ContextLengthExceeded, InvalidRequest
 
 CHARACTERS_PER_TOKEN = 16
 """More than any text has on average, however well its words are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a request wants its answer told, where there is more than one way.
+
+    calls_function: its call as a `function_call`. hides_reasoning: thoughts are made, and not told.
+    has_timings: with how long it took. service_tier: said back; None leaves it out. num_kept: so many
+    of each prompt's choices are told, the best; None for all. hides_logprobs: they only help to choose.
+    """
+
+    calls_function: bool = False
+    hides_reasoning: bool = False
+    has_timings: bool = False
+    service_tier: str | None = None
+    num_kept: int | None = None
+    hides_logprobs: bool = False
+
+
+PLAIN = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +63,7 @@ class Job:
     clamps: bool = False
     num_prompt_tokens: int = 0
     grammar_param: str | None = None
+    manner: Manner = PLAIN
 
     @property
     def num_choices(self) -> int:
@@ -106,5 +136,8 @@ def least_tokens(prompt: Prompt) -> int:
             return len(text) // CHARACTERS_PER_TOKEN
         case PairPrompt(first, second):
             return (len(first) + len(second)) // CHARACTERS_PER_TOKEN
+        case FillPrompt(prefix, suffix, snippets):
+            texts = [prefix, suffix, *(snippet.text for snippet in snippets)]
+            return sum(map(len, texts)) // CHARACTERS_PER_TOKEN
         case _:
             return len(prompt.token_ids)

@@ -48,7 +48,7 @@ def read_model(model: KnownModel, status: ModelStatus, context_length: int) -> M
         context_window=context_length,
         max_model_len=context_length,
         tasks=list(card.tasks),
-        capabilities=list(card.tasks),
+        capabilities=[*card.tasks, *card.capabilities],
         architecture=Architecture(["text"], ["text"]),
     )
 

@@ -8,6 +8,14 @@ from gateway.ollama.models import Details, Running, Tag
 from gateway.ollama.replies import Shown
 from gateway.pool import ModelStatus
 
+_CAPABILITIES = {
+    "completion": "completion",
+    "tools": "tools",
+    "fill": "insert",
+    "reasoning": "thinking",
+    "embedding": "embedding",
+}
+
 FOR_EVER = timedelta(days=100 * 365)
 """From now on: what Ollama's own clients show as "forever", and every clock can still count."""
 
@@ -26,7 +34,8 @@ def read_tag(model: KnownModel) -> Tag:
 def read_running(model: KnownModel, status: ModelStatus, now: datetime) -> Running:
     """Of a model that is in memory."""
     seconds = status.expires_in_seconds
-    ends = now + (FOR_EVER if seconds is None else timedelta(seconds=seconds))
+    longest = FOR_EVER.total_seconds()
+    ends = now + timedelta(seconds=longest if seconds is None else min(seconds, longest))
     return Running(
         name=model.id,
         model=model.id,
@@ -61,9 +70,9 @@ def read_shown(model: KnownModel, context_length: int) -> Shown:
 
 
 def _capabilities(card: ModelCard) -> list[str]:
-    """A model that chats is one that can be given tools."""
-    words = {"completion": "completion", "chat": "tools", "embedding": "embedding"}
-    return [word for task, word in words.items() if task in card.tasks]
+    """In Ollama's words, as far as it has any."""
+    has = {*card.tasks, *card.capabilities}
+    return [word for name, word in _CAPABILITIES.items() if name in has]
 
 
 def parameter_size(number: int) -> str:

@@ -19,6 +19,7 @@ def read_embed_job(request: EmbedRequest, card: ModelCard, began: int) -> Vector
     fields = {
         name: getattr(request, name) for name in ("model", "input", "dimensions", "keep_alive")
     }
+    fields["truncate_prompt_tokens"] = -1 if request.truncate else None
     job = read_embedding(msgspec.convert(fields, EmbeddingRequest), card)
 
     def write(model: str, num_tokens: int, vectors: list[bytes]) -> Struct:

@@ -21,6 +21,7 @@ from gateway.ollama.requests import (
     ToolCall,
 )
 from gateway.openai import chat, completion
+from gateway.refused import NEUTRAL
 from gateway.translate.chat import read_chat
 from gateway.translate.completion import read_completion
 from gateway.translate.job import Job
@@ -28,8 +29,6 @@ from gateway.translate.presets import preset_chat, preset_completion
 
 _LATEST = ":latest"
 _SAME = ("temperature", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
-_NEUTRAL = {"typical_p": 1.0, "tfs_z": 1.0, "mirostat": 0}
-"""Samplers that are not here, and the values at which they do nothing."""
 
 
 def model_name(name: str) -> str:
@@ -47,7 +46,7 @@ def read_chat_job(request: ChatRequest, model: KnownModel) -> Job:
 def read_generate_job(request: GenerateRequest, model: KnownModel) -> Job:
     """Raises `InvalidRequest`."""
     _refuse_unsupported(request)
-    if request.raw or not _chats(model.card):
+    if request.raw or request.suffix or not _chats(model.card):
         return _raw_job(request, model)
     system = [{"role": "system", "content": request.system}] if request.system else []
     messages = [*system, {"role": "user", "content": request.prompt}]
@@ -59,8 +58,6 @@ def _chats(card: ModelCard) -> bool:
 
 
 def _refuse_unsupported(request: GenerateRequest) -> None:
-    if request.suffix:
-        raise Unsupported("suffix: this model cannot fill in the middle.", "suffix")
     if request.template:
         raise Unsupported("template: only the operator sets templates.", "template")
     if request.images:
@@ -74,11 +71,16 @@ def _chat_job(fields: dict[str, Any], model: KnownModel) -> Job:
 
 
 def _raw_job(request: GenerateRequest, model: KnownModel) -> Job:
-    """The prompt as it is."""
+    """The prompt as it is, or with a gap behind it and then its suffix."""
     if request.system:
-        raise InvalidRequest("system: not with raw, nor for a model that only completes", "system")
+        words = "system: not with raw or suffix, nor for a model that only completes"
+        raise InvalidRequest(words, "system")
     num_logprobs = (request.top_logprobs or 0) if request.logprobs else None
-    fields = _common_fields(request) | {"prompt": request.prompt, "logprobs": num_logprobs}
+    fields = _common_fields(request) | {
+        "prompt": request.prompt,
+        "suffix": request.suffix,
+        "logprobs": num_logprobs,
+    }
     read = msgspec.convert(_given(fields), completion.CompletionRequest)
     preset = preset_completion(read, model.preset)
     job = read_completion(preset, model.card, max_choices=1, max_prompts=1)
@@ -87,8 +89,8 @@ def _raw_job(request: GenerateRequest, model: KnownModel) -> Job:
 
 def _common_fields(request: Request) -> dict[str, Any]:
     options = request.options or Options()
-    for name, neutral in _NEUTRAL.items():
-        if getattr(options, name) not in (None, neutral):
+    for name in ("typical_p", "tfs_z", "mirostat"):
+        if getattr(options, name) not in (None, NEUTRAL[name]):
             raise Unsupported(f"options.{name} is not supported.", f"options.{name}")
     return {
         "model": request.model,

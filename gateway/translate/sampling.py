@@ -3,6 +3,7 @@
 from engine.api import Generation, ModelCard, Sampling
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.openai.sampling import SamplingFields
+from gateway.refused import NEUTRAL
 from gateway.translate.formats import read_grammar
 from gateway.units import parse_duration
 
@@ -23,6 +24,7 @@ def read_generation(
     echo: bool = False,
 ) -> Generation:
     """Everything but the number of tokens, which depends on the prompt."""
+    _refuse_samplers(request)
     return Generation(
         max_tokens=0,
         sampling=_read_sampling(request, card, logprobs, prompt_logprobs),
@@ -58,6 +60,12 @@ def read_keep_alive(value: str | float | None) -> float | None:
         return parse_duration(value)
     except ValueError as error:
         raise InvalidRequest(f"keep_alive: {error}", "keep_alive") from None
+
+
+def _refuse_samplers(request: SamplingFields) -> None:
+    for name, neutral in NEUTRAL.items():
+        if getattr(request, name) not in (None, neutral):
+            raise Unsupported(f"{name} is not supported.", name)
 
 
 def _read_sampling(

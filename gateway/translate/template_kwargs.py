@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from gateway.errors import InvalidRequest, Unsupported
-from gateway.openai.chat import ChatRequest
+from gateway.openai.chat import ChatRequest, Thinking
 
 ALLOWED: Final = frozenset(
     {
@@ -23,19 +23,37 @@ MAX_TEXT = 256
 
 def read_template_kwargs(request: ChatRequest) -> dict[str, Any]:
     """`chat_template_kwargs`, with the fields that mean the same laid under them."""
-    if request.chat_template is not None:
+    if request.chat_template not in (None, False):
         raise Unsupported("chat_template: only the operator sets templates.", "chat_template")
-    kwargs: dict[str, Any] = {}
-    if request.reasoning_effort == "none":
-        kwargs["enable_thinking"] = False
-    elif request.reasoning_effort is not None:
-        kwargs["reasoning_effort"] = request.reasoning_effort
-    if request.enable_thinking is not None:
-        kwargs["enable_thinking"] = request.enable_thinking
+    kwargs = _reasoning(request)
     for name, value in (request.chat_template_kwargs or {}).items():
         _check(name, value)
         kwargs[name] = value
     return kwargs
+
+
+def _reasoning(request: ChatRequest) -> dict[str, Any]:
+    """Of several ways to say the same the plainer one wins: a field over an object's."""
+    asked = request.reasoning
+    effort = request.reasoning_effort or (asked.effort if asked else None)
+    said: dict[str, Any] = {}
+    if effort == "none":
+        said["enable_thinking"] = False
+    elif effort is not None:
+        said["reasoning_effort"] = effort
+    if asked and asked.max_tokens is not None:
+        said["thinking_budget"] = asked.max_tokens
+    switches = (asked.enabled if asked else None, _switch(request), request.enable_thinking)
+    for is_on in switches:
+        if is_on is not None:
+            said["enable_thinking"] = is_on
+    return said
+
+
+def _switch(request: ChatRequest) -> bool | None:
+    if isinstance(request.thinking, Thinking):
+        return {"enabled": True, "disabled": False}.get(request.thinking.type)
+    return request.thinking
 
 
 def _check(name: str, value: object) -> None:

@@ -15,5 +15,14 @@ def total_usage(by_choice: Mapping[int, EngineUsage], n: int) -> Usage:
         completion_tokens,
         prompt_tokens + completion_tokens,
         PromptTokensDetails(cached_tokens),
-        CompletionTokensDetails(sum(usage.reasoning_tokens for usage in by_choice.values())),
+        _details(by_choice),
+    )
+
+
+def _details(by_choice: Mapping[int, EngineUsage]) -> CompletionTokensDetails:
+    usages = by_choice.values()
+    return CompletionTokensDetails(
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        accepted_prediction_tokens=sum(usage.accepted_tokens for usage in usages),
+        rejected_prediction_tokens=sum(usage.rejected_tokens for usage in usages),
     )

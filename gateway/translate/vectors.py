@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from engine.api import ModelCard, Prepared, Prompt, Task
+from engine.api import ModelCard, Prepared, Prompt, Task, TextPrompt, TokenPrompt
 from gateway.errors import ContextLengthExceeded, InvalidRequest, Unsupported
 from gateway.translate.job import least_tokens
 
@@ -21,16 +22,27 @@ WriteReply = Callable[[str, int, list[bytes]], Struct]
 class VectorJob:
     """What a request asks for. param: its field that the prompts come from, for errors.
 
-    keep_alive: as of `translate.job.Job`.
+    keep_alive: as of `translate.job.Job`. max_tokens: longer prompts are cut to so many, and to what
+    the model reads; None refuses them.
     """
 
     prompts: tuple[Prompt, ...]
     param: str
     write: WriteReply
     keep_alive: float | None = None
+    max_tokens: int | None = None
+
+    def fitted(self, context_length: int) -> tuple[Prompt, ...]:
+        """The prompts, cut where that was asked for."""
+        if self.max_tokens is None:
+            return self.prompts
+        limit = min(self.max_tokens, context_length)
+        return tuple(_cut(prompt, limit) for prompt in self.prompts)
 
     def refuse_hopeless(self, context_length: int) -> None:
         """Raises for inputs that cannot fit, before minutes are spent on tokenizing them."""
+        if self.max_tokens is not None:
+            return
         for index, prompt in enumerate(self.prompts):
             self._check_length(index, least_tokens(prompt), context_length, "at least ")
 
@@ -50,6 +62,15 @@ class VectorJob:
                 f"at most, those that it adds itself included.",
                 self.param,
             )
+
+
+def _cut(prompt: Prompt, max_tokens: int) -> Prompt:
+    match prompt:
+        case TextPrompt():
+            return replace(prompt, max_tokens=max_tokens)
+        case TokenPrompt():
+            return replace(prompt, token_ids=prompt.token_ids[:max_tokens])
+    return prompt
 
 
 def num_tokens(prepared: Sequence[Prepared]) -> int:

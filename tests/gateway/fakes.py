@@ -31,12 +31,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from engine.api import (
+    Capability,
     ChatPrompt,
     Delta,
     Device,
     DeviceStats,
     EngineError,
     EngineStatus,
+    FillPrompt,
     FinishReason,
     Footprint,
     Form,
@@ -70,6 +72,7 @@ def make_card(
     footprints: tuple[Footprint, ...] | None = None,
     embedding_size: int = 0,
     is_matryoshka: bool = False,
+    capabilities: tuple[Capability, ...] = (),
 ) -> ModelCard:
     """A card whose footprints all take `weights_bytes`, unless `footprints` are given."""
     return ModelCard(
@@ -89,6 +92,7 @@ def make_card(
         ),
         embedding_size=embedding_size,
         is_matryoshka=is_matryoshka,
+        capabilities=capabilities,
     )
 
 
@@ -231,7 +235,7 @@ class FakeEngine:
             text_alive=True, workers=dict.fromkeys(alive, 0.0), stats=dict(self.stats)
         )
 
-    async def inspect(self, path: str) -> ModelCard:
+    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
         self._raise_scripted("inspect")
         if path not in self._cards:
             raise EngineError("bad_checkpoint", f"no checkpoint at {path}")
@@ -400,7 +404,7 @@ class FakeEngine:
                 words = text.split()
             case ChatPrompt(messages):
                 words = [word for m in messages for word in str(m.get("content", "")).split()]
-            case PairPrompt(first, second):
+            case PairPrompt(first, second) | FillPrompt(first, second):
                 words = [*first.split(), *second.split()]
             case TokenPrompt(token_ids):
                 return list(token_ids)

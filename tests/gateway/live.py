@@ -14,6 +14,7 @@ from engine.api import ModelCard
 from gateway.app import Server, create_app
 from gateway.config import load_settings
 from gateway.routes.services import Services
+from tests.gateway.documented import check_documented, learn_documented
 from tests.gateway.fakes import FakeEngine, make_card
 
 IMPATIENT = {"header_hold_seconds": 0.05, "keep_alive_seconds": 0.02}
@@ -49,13 +50,16 @@ async def serving(engine: FakeEngine, folder: Path, **settings: Any) -> AsyncIte
     values = {"models_dir": folder, "port": 0, "limits": {"shutdown_seconds": 1}} | settings
     ready: asyncio.Future[State] = asyncio.get_running_loop().create_future()
     loaded = load_settings(None, values)
-    server = Server(create_app(loaded, engine), loaded, ready.set_result)
+    app = create_app(loaded, engine)
+    learn_documented(app)
+    server = Server(app, loaded, ready.set_result)
     task = asyncio.create_task(server.serve())
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     host, port = ready.result().address
     url = f"http://{host}:{port}"
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        hooks = {"response": [check_documented]}
+        async with httpx.AsyncClient(base_url=url, trust_env=False, event_hooks=hooks) as http:
             yield Live(url, http, ready.result().services, engine)
     finally:
         server.should_exit = True

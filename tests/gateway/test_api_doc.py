@@ -89,7 +89,7 @@ async def test_every_example_meets_its_fate(section, tmp_path, subtests):
     """What is honoured or ignored is answered; what is refused is a 400 that names the field."""
     url, _, body = APIS[section]
     engine = FakeEngine()
-    add_model(engine, tmp_path, "tiny")
+    add_model(engine, tmp_path, "tiny", capabilities=("fill",))
     async with serving(engine, tmp_path) as live:
         for row in rows_for(section).values():
             with subtests.test(field=row.field):
@@ -108,7 +108,7 @@ async def test_every_example_of_the_neighbours_meets_its_fate(section, tmp_path,
     """A refusal names the field in its words, for their errors have no other place for it."""
     url, _, body = NEIGHBOURS[section]
     engine = FakeEngine()
-    add_model(engine, tmp_path, "tiny")
+    add_model(engine, tmp_path, "tiny", capabilities=("fill",))
     async with serving(engine, tmp_path) as live:
         for row in rows_of(section).values():
             with subtests.test(field=row.field):

@@ -126,3 +126,30 @@ async def test_stop_conditions_reach_the_engine(live):
     assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0, 0, 0.5)
     assert (sampling.min_p, sampling.repetition_penalty) == (0.1, 1.1)
     assert (sampling.presence_penalty, sampling.logit_bias) == (1, {5: -100})
+
+
+async def test_the_best_of_several(client, live):
+    """The likeliest on average are told, each by its place among those; all of them were made."""
+    tokens = [TokenLogprob(7, "a", b"a", logprob, []) for logprob in (-3.0, -1.0, -2.0)]
+    live.engine.deltas[f"{live.services.settings.models_dir}/base.gguf"] = [
+        Delta(n, f"choice {n}", token_ids=[7], logprobs=[token], finish_reason="stop",
+              usage=Usage(1, 1))
+        for n, token in enumerate(tokens)
+    ]  # fmt: skip
+    reply = await client.completions.create(model="base", prompt="a", n=2, best_of=3)
+
+    assert [choice.text for choice in reply.choices] == ["choice 1", "choice 2"]
+    assert [choice.index for choice in reply.choices] == [0, 1]
+    assert [choice.logprobs for choice in reply.choices] == [None, None]
+    assert reply.usage.completion_tokens == 3
+
+
+async def test_timings_on_request(live):
+    """In llama.cpp's words; how long it took stands in a header either way."""
+    body = {"model": "base", "prompt": "a b"}
+    plain = await live.http.post(URL, json=body)
+    timed = await live.http.post(URL, json=body | {"timings_per_token": True})
+
+    assert "timings" not in plain.json()
+    assert timed.json()["timings"]["prompt_n"] == 2
+    assert int(plain.headers["openai-processing-ms"]) >= 0

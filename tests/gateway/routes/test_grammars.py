@@ -24,6 +24,20 @@ async def test_a_schema_is_refused_before_a_model_is_loaded(live):
     assert not live.engine.loads
 
 
+async def test_a_strict_tool_is_refused_before_a_model_is_loaded(live):
+    """400 naming the tool and the engine's reason."""
+    live.engine.errors["check"] = EngineError("bad_request", 'Unimplemented: "not"', "grammar")
+    tool = {"name": "look", "strict": True, "parameters": {"type": "object", "not": {}}}
+    asked = CHAT | {"tools": [{"type": "function", "function": tool}]}
+
+    response = await live.http.post("/v1/chat/completions", json=asked)
+
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "tools")
+    assert "tools: the parameters of 'look': Unimplemented" in error["message"]
+    assert not live.engine.loads
+
+
 async def test_every_choice_follows_the_grammar(live):
     """The grammar that was checked is the one that each sequence gets."""
     asked = CHAT | {"n": 2, "guided_regex": "a+"}

@@ -120,8 +120,20 @@ FIELDS = [
     (COMPLETIONS, {"prompt": ""}, "prompt"),
     (COMPLETIONS, {"max_tokens": 0}, "max_tokens"),
     (COMPLETIONS, {"logprobs": 21}, "logprobs"),
-    (COMPLETIONS, {"best_of": 2}, "best_of"),
+    (COMPLETIONS, {"best_of": 2, "n": 3}, "best_of"),
+    (COMPLETIONS, {"best_of": 99}, "best_of"),
+    (COMPLETIONS, {"best_of": 2, "stream": True}, "best_of"),
     (COMPLETIONS, {"suffix": "x"}, "suffix"),
+    (COMPLETIONS, {"typical_p": 0.5}, "typical_p"),
+    (CHAT, {"function_call": {"name": "f"}}, "function_call"),
+    (CHAT, {"service_tier": "best"}, "service_tier"),
+    (CHAT, {"reasoning": {"effort": "huge"}}, "reasoning.effort"),
+    (
+        CHAT,
+        {"prediction": {"type": "content", "content": [{"type": "file"}]}},
+        "prediction.content[0].type",
+    ),
+    (CHAT, {"continue_final_message": True}, "continue_final_message"),
 ]
 
 
@@ -211,7 +223,7 @@ async def test_a_body_over_the_limit_is_413(live):
         assert response.json()["error"]["code"] == "request_too_large"
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/schema", "/docs", "/v1/models/a/../b"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/schema", "/redoc", "/v1/models/a/../b"])
 async def test_an_unknown_route_is_404(live, path):
     """No route of the framework's own is there, and its error bodies never show."""
     response = await live.http.get(path)

@@ -38,6 +38,16 @@ async def test_ps(live):
     assert expires - datetime.now(UTC) > timedelta(days=20 * 365)
 
 
+async def test_ps_counts_no_further_than_clocks_do(live):
+    """A model may be kept for longer than there will be dates."""
+    body = {"model": "org/tiny", "prompt": "", "keep_alive": 1e16, "stream": False}
+    assert (await live.http.post("/api/generate", json=body)).status_code == 200
+
+    (model,) = (await live.http.get("/api/ps")).json()["models"]
+
+    assert datetime.fromisoformat(model["expires_at"]) > datetime.now(UTC)
+
+
 async def test_version(live):
     """Numbers with dots between, which clients compare."""
     version = (await live.http.get("/api/version")).json()["version"]

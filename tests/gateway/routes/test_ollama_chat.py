@@ -194,7 +194,8 @@ async def test_show(live, client):
     assert shown.modelinfo["general.architecture"] == "llama"
     assert shown.modelinfo["llama.context_length"] == 2048
     assert shown.details.quantization_level == "Q4_K"
-    assert (shown.capabilities, base.capabilities) == (["completion", "tools"], ["completion"])
+    assert shown.capabilities == ["completion", "tools", "thinking"]
+    assert base.capabilities == ["completion", "insert"]
 
 
 async def test_embeddings(live, tmp_path, client):

@@ -54,6 +54,17 @@ async def test_silence_is_noticed():
     pump.cancel()
 
 
+async def test_a_wait_can_be_interrupted():
+    """Whoever waits on something else as well is let go at once, and may wait again."""
+    source = Source()
+    pump = Pump(source.run(), 1)
+    asyncio.get_running_loop().call_soon(pump.interrupt)
+
+    assert not await pump.wait(60)
+    pump.cancel()
+    assert await pump.wait(60)
+
+
 async def test_cancelling_closes_the_source():
     """The source cleans up in its own task; nobody has to wait for it."""
     source = Source(b"a")

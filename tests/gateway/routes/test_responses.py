@@ -43,6 +43,8 @@ def events_of(text: str) -> list[dict]:
     """The events of a stream, each named as its type says."""
     events = []
     for block in text.strip().split("\n\n"):
+        if block.startswith(":"):
+            continue  # a sign of life, where the machine is slow
         name, _, data = block.partition("\n")
         event = json.loads(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"

@@ -58,6 +58,55 @@ def test_what_cannot_be_embedded_is_refused(card, change, param):
     assert (refused.value.status, refused.value.param) == (400, param)
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"prompt_name": "query"}, "query: a"),
+        ({"input_type": "search_query"}, "query: a"),
+        ({"input_type": "document"}, "text: a"),
+        ({}, "a"),
+    ],
+)
+def test_a_prompt_goes_before_texts_that_ask_for_it(fields, text):
+    """By its own name, or by what Cohere calls what it is for; not unasked."""
+    card = msgspec.structs.replace(EMBED, prompts={"query": "query: ", "passage": "text: "})
+
+    job = read_embedding(EmbeddingRequest(model="e", input="a", **fields), card)
+
+    assert job.prompts == (TextPrompt(text),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt_name": "passage"}, "prompt_name"),
+        ({"input_type": "document"}, "input_type"),
+        ({"prompt_name": "query", "input": [1]}, "input"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
+    ],
+)
+def test_what_a_model_has_no_prompt_for_is_refused(fields, param):
+    """Nor is one put before token ids."""
+    card = msgspec.structs.replace(EMBED, prompts={"query": "query: "})
+
+    with pytest.raises(GatewayError) as refused:
+        read_embedding(EmbeddingRequest(**{"model": "e", "input": "a"} | fields), card)
+    assert (refused.value.status, refused.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(3, 3), (50, 8), (-1, 8)])
+def test_inputs_are_cut_where_that_is_asked_for(asked, limit):
+    """To so many tokens, and to what the model reads; they are not refused for their length then."""
+    request = EmbeddingRequest(model="e", input="a" * 10**6, truncate_prompt_tokens=asked)
+    ids = EmbeddingRequest(model="e", input=[5] * 20, truncate_prompt_tokens=asked)
+
+    job = read_embedding(request, EMBED)
+    job.refuse_hopeless(8)
+
+    assert job.fitted(8) == (TextPrompt("a" * 10**6, max_tokens=limit),)
+    assert read_embedding(ids, EMBED).fitted(8) == (TokenPrompt([5] * limit),)
+
+
 def test_a_pair_for_each_document():
     """Whichever way a document is written, and it comes back if it is asked for."""
     body = {"model": "r", "query": "q", "documents": ["a", {"text": "b"}], "return_documents": True}

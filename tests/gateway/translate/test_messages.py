@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.errors import Unsupported
-from gateway.openai.chat import ContentPart, FunctionCall, Message, ToolCall
+from gateway.openai.chat import ContentPart, FunctionCall, Message, ReasoningDetail, ToolCall
 from gateway.translate.messages import merge_systems, read_messages
 
 
@@ -58,13 +58,55 @@ def test_a_result_is_called_like_its_tool():
     assert (seen["role"], seen["name"]) == ("tool", "look")
 
 
-def test_what_is_no_text_is_refused_by_its_place():
-    """An image is not dropped in silence."""
-    messages = [Message("user", "x"), Message("user", [ContentPart("image_url")])]
+def test_a_functions_answer_belongs_to_its_call():
+    """The old form has no ids, and templates want them."""
+    call = FunctionCall("look", "{}")
+    messages = [
+        Message("assistant", function_call=call),
+        Message("function", "a", name="look"),
+        Message("assistant", function_call=call),
+        Message("function", "b", name="look"),
+    ]
 
-    with pytest.raises(Unsupported) as caught:
+    first, answer, second, other = read_messages(messages)
+
+    assert first["tool_calls"][0]["id"] == answer["tool_call_id"]
+    assert second["tool_calls"][0]["id"] == other["tool_call_id"] != answer["tool_call_id"]
+
+
+def test_what_was_said_elsewhere_is_read():
+    """A refusal is what was said; thoughts come as text, or in pieces."""
+    details = [
+        ReasoningDetail("reasoning.text", "a"),
+        ReasoningDetail("reasoning.summary", None, "b"),
+    ]
+    messages = [
+        Message("assistant", refusal="No."),
+        Message("assistant", [ContentPart("refusal", refusal="Never.")]),
+        Message("assistant", "x", reasoning_details=details),
+    ]
+
+    refusal, part, thought = read_messages(messages)
+
+    assert (refusal["content"], part["content"]) == ("No.", "Never.")
+    assert thought["reasoning_content"] == "ab"
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_image", "input_audio", "file"])
+def test_what_is_no_text_is_refused_by_its_place(kind):
+    """An image is not dropped in silence, and the client hears what the model can read."""
+    messages = [Message("user", "x"), Message("user", [ContentPart(kind)])]
+
+    with pytest.raises(Unsupported, match=f"text only, and no '{kind}'") as caught:
         read_messages(messages)
     assert caught.value.param == "messages[1].content[0].type"
+
+
+def test_a_spoken_answer_is_refused_too():
+    """Its words are not in the request."""
+    with pytest.raises(Unsupported) as caught:
+        read_messages([Message("assistant", audio={"id": "a"})])
+    assert caught.value.param == "messages[0].audio"
 
 
 @pytest.mark.parametrize("roles", [["user"], ["system", "user"], ["system", "user", "assistant"]])

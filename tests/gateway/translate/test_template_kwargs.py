@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest, Unsupported
-from gateway.openai.chat import ChatRequest, Message
+from gateway.openai.chat import ChatRequest, Message, Reasoning, Thinking
 from gateway.translate.template_kwargs import read_template_kwargs
 
 
@@ -20,6 +20,29 @@ def test_every_way_to_say_the_same():
     assert read(enable_thinking=True, chat_template_kwargs={"enable_thinking": False}) == {
         "enable_thinking": False
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "kwargs"),
+    [
+        ({"reasoning": Reasoning("low")}, {"reasoning_effort": "low"}),
+        ({"reasoning": Reasoning("none")}, {"enable_thinking": False}),
+        ({"reasoning": Reasoning("low"), "reasoning_effort": "high"}, {"reasoning_effort": "high"}),
+        ({"reasoning": Reasoning(max_tokens=9)}, {"thinking_budget": 9}),
+        ({"reasoning": Reasoning(enabled=True)}, {"enable_thinking": True}),
+        (
+            {"reasoning": Reasoning(enabled=True), "enable_thinking": False},
+            {"enable_thinking": False},
+        ),
+        ({"reasoning": Reasoning(exclude=True)}, {}),
+        ({"thinking": Thinking("disabled")}, {"enable_thinking": False}),
+        ({"thinking": Thinking("auto")}, {}),
+        ({"thinking": True}, {"enable_thinking": True}),
+    ],
+)
+def test_neighbours_words_for_it(fields, kwargs):
+    """OpenRouter's object, and DeepSeek's; a field that says it plainly wins."""
+    assert read(**fields) == kwargs
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What can go wrong on a handler's way, by what the way passes: one error of each meaning.
+
+Their statuses, bodies and headers are those that `gateway.errors` gives them, in the document too.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+from engine.api import EngineError, ErrorCode
+from gateway import errors
+
+Failures = tuple[Exception, ...]
+
+
+def _engine(*codes: ErrorCode) -> Failures:
+    return tuple(EngineError(code, "") for code in codes)
+
+
+BUG: Final = RuntimeError()
+"""One that nobody foresaw: on every route."""
+
+EDGE: Final = errors.ForbiddenOrigin("")
+"""Raised round the app, so that it has OpenAI's shape whatever the route."""
+
+BODY: Final[Failures] = (
+    msgspec.DecodeError(),
+    errors.InvalidRequest(""),
+    errors.RequestTimeout(""),
+    errors.UnsupportedEncoding(""),
+    RequestEntityTooLarge(),
+)
+"""A body is read and decoded."""
+
+MODEL: Final[Failures] = (errors.ModelNotFound(""), errors.ModelLoadFailed(""))
+"""The catalog is asked for a model by name."""
+
+TEXT: Final[Failures] = (
+    errors.Unsupported(""),
+    errors.NoChatTemplate(""),
+    errors.ContextLengthExceeded(""),
+    *_engine("bad_checkpoint", "bad_request", "template_failed", "text_lost", "internal"),
+)
+"""The text process renders and tokenizes."""
+
+LEASE: Final[Failures] = (
+    errors.QueueFull(""),
+    errors.ModelNotReady(""),
+    errors.ModelLoadFailed(""),
+    errors.ModelNotLoaded(""),
+    errors.ModelTooLarge(""),
+    errors.PinnedModelsInTheWay(""),
+    errors.ModelUnloaded(""),
+    errors.ShuttingDown(""),
+    *_engine("stale_handle", "out_of_memory", "worker_lost", "internal"),
+)
+"""The pool brings a model into memory, and a worker runs it."""
+
+GRAMMAR: Final[Failures] = (errors.InvalidSchema(""), errors.InvalidGrammar(""))
+"""An answer is made to follow a schema or a grammar."""
+
+VECTORS: Final[Failures] = (*BODY, *MODEL, *TEXT, *LEASE)
+GENERATION: Final[Failures] = (*VECTORS, *GRAMMAR)
