@@ -10,6 +10,7 @@ PIP_ARGS ?=
 PORT ?=
 ARGS ?=
 MODELS ?= models
+JOBS ?= $(shell nproc)
 
 VENV := .venv
 NATIVE := $(wildcard engine/kernels/cpu/native/*)
@@ -23,6 +24,7 @@ help: ## show this list
 	@echo
 	@echo "  PORT=8081               where 'make run' listens (8080)"
 	@echo "  ARGS='--memory 2GiB'    more arguments for roundhouse serve, pytest or the benchmarks"
+	@echo "  JOBS=1                  how many tests run side by side (one for each core)"
 	@echo "  MODELS=DIR              the models folder (models)"
 	@echo "  PYTHON=python3.12       which Python makes .venv (python3; 3.11 or newer)"
 	@echo "  PIP_ARGS=...            options for pip, such as another package index"
@@ -31,7 +33,7 @@ run: $(VENV)/.run models ## install, bring the demo models, serve on http://127.
 	@$(BIN)/roundhouse serve --models-dir $(MODELS) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(VENV)/.dev models ## install with test tools, run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
 
 test-slow: $(VENV)/.dev models ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
