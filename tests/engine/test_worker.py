@@ -276,7 +276,8 @@ async def test_an_eviction_gives_the_memory_back(worker):
     await worker.heard(Evicted)
 
     assert loaded.report.kv_bytes > 100 * 2**20
-    assert before - process.memory_info().vms > 0.95 * loaded.report.kv_bytes
+    # a thread that began meanwhile has 8 MiB of its own
+    assert before - process.memory_info().vms > 0.9 * loaded.report.kv_bytes
 
 
 async def test_a_pause_is_not_to_be_seen_in_the_stream(worker, reference, connect):

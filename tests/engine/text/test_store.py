@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from engine.checkpoint import open_checkpoint
 from engine.text import from_gguf
-from engine.text.store import default_folder, load_tokenizer
+from engine.text.store import LAYOUT_VERSION, default_folder, load_tokenizer
 
 TEXT = "<s>Hello 🦙\n"
 
@@ -34,7 +34,8 @@ def test_a_built_tokenizer_is_read_the_next_time(checkpoint, tmp_path, monkeypat
     assert [cached.token_bytes(i) for i in range(cached.vocab_size)] == [
         built.token_bytes(i) for i in range(built.vocab_size)
     ]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [f"{checkpoint.digest}-v1.json"]
+    name = f"{checkpoint.digest}-v{LAYOUT_VERSION}.json"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"null", b'{"version": "1.0"}', b"\xff\xfe"])
