@@ -269,15 +269,15 @@ async def test_an_eviction_waits_for_what_runs(worker, reference, connect):
 async def test_an_eviction_gives_the_memory_back(worker):
     """When a model is evicted, its bytes are the system's again: address space, pages or none."""
     process = psutil.Process(worker.process.pid)
-    handle = await worker.load(LLAMA / "hf", kv_tokens=2**18)
+    handle = await worker.load(LLAMA / "hf", kv_tokens=2**20)
     loaded = await worker.heard(Loaded)
     before = process.memory_info().vms
     worker.control.send(Evict(handle))
     await worker.heard(Evicted)
 
-    assert loaded.report.kv_bytes > 100 * 2**20
-    # a thread that began meanwhile has 8 MiB of its own
-    assert before - process.memory_info().vms > 0.9 * loaded.report.kv_bytes
+    assert loaded.report.kv_bytes > 500 * 2**20
+    # a thread that began meanwhile has reserved 72 MiB for its stack and its heap
+    assert before - process.memory_info().vms > 0.8 * loaded.report.kv_bytes
 
 
 async def test_a_pause_is_not_to_be_seen_in_the_stream(worker, reference, connect):
