@@ -13,6 +13,7 @@ from llguidance.gbnf_to_lark import any_to_lark
 
 from engine.api import EngineError, Grammar, ToolChoice
 from engine.text.chat_format import ChatFormat, calls_or
+from engine.text.closing import closed
 from engine.text.tokenizer import Tokenizer
 from engine.text.tools.lark import Lark
 from engine.wire import Vocabulary
@@ -116,7 +117,7 @@ def _schema(text: str) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise _wrong("a schema is an object")
     own = schema.get("x-guidance", {})
-    return {**schema, "x-guidance": LAYOUT | (own if isinstance(own, dict) else {})}
+    return {**closed(schema), "x-guidance": LAYOUT | (own if isinstance(own, dict) else {})}
 
 
 def _lark(text: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.text.closing import closed
+
 HEADER = '%llguidance {"no_forcing": true}'
 """Without it llguidance would spell what is certain itself, and needs the model's tokenizer for that."""
 
@@ -89,7 +91,8 @@ class Lark:
     def json(self, schema: Mapping[str, Any]) -> str:
         """JSON that follows a schema, as far as llguidance knows its keywords."""
         own = schema.get("x-guidance")
-        guided = {**schema, "x-guidance": {**_GUIDANCE, **(own if isinstance(own, dict) else {})}}
+        guidance = {**_GUIDANCE, **(own if isinstance(own, dict) else {})}
+        guided = {**closed(schema), "x-guidance": guidance}
         return self.rule("json", f"%json {json.dumps(guided, ensure_ascii=False)}")
 
     def listed(self, pairs: Sequence[tuple[bool, str]], separator: str = ", ") -> str:
