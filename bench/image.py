@@ -30,7 +30,9 @@ def load(path: Path, store: ImageStore) -> tuple[float, Image]:
     began = time.perf_counter()
     with open_checkpoint(path) as checkpoint:
         _, image = open_image(checkpoint, compute_dtype("auto"), store)
-    return time.perf_counter() - began, image
+    seconds = time.perf_counter() - began
+    store.wait()  # for the disk, which a first load does not wait for
+    return seconds, image
 
 
 def forget(path: Path) -> None:

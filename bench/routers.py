@@ -25,6 +25,8 @@ image_cache = "{images}"
 FIRST_ID = 500
 """Of tokens that are words in every vocabulary here."""
 
+_LOOK_SECONDS = 0.05
+
 _serial = count()
 
 
@@ -73,7 +75,12 @@ class Router:
             image.unlink()
 
     def _images_of(self, path: Path) -> list[Path]:
-        return list(self.images.glob(f"{path.stem}-*.image")) if self.images else []
+        """Once they are on the disk, which loads do not wait for."""
+        if self.images is None:
+            return []
+        while any(self.images.glob(f"{path.stem}-*.partial")):
+            time.sleep(_LOOK_SECONDS)
+        return list(self.images.glob(f"{path.stem}-*.image"))
 
 
 @contextmanager

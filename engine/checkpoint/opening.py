@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from engine.checkpoint.errors import CheckpointError
@@ -5,13 +6,18 @@ from engine.checkpoint.folder import PICKLE_SUFFIXES
 from engine.checkpoint.gguf import GGUFCheckpoint
 from engine.checkpoint.safetensors import SafetensorsCheckpoint
 
+_OLLAMA_BLOB = re.compile(r"sha256-[0-9a-f]{64}")
+"""Ollama's name of a file, whatever it is; that of a model is a whole GGUF."""
+
 
 def open_checkpoint(path: Path) -> GGUFCheckpoint | SafetensorsCheckpoint:
     """Opens a `.gguf` file (of a split one: the first part) or a folder with safetensors.
 
+    A file of Ollama's store has no suffix, and is one model too.
+
     Reads headers only, in bounded time and memory; maps nothing. Raises `CheckpointError`.
     """
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf" or _OLLAMA_BLOB.fullmatch(path.name):
         return GGUFCheckpoint(path)
     if _is_folder(path):
         return SafetensorsCheckpoint(path)

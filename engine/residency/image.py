@@ -1,10 +1,12 @@
 """A model whose parameters are views of one flat image of its weights, as kernels read them."""
 
+import mmap
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -14,14 +16,12 @@ from engine.models.blueprint import blueprint
 from engine.nn.model import Model
 from engine.nn.module import parameters
 from engine.residency.image_build import build_image
-from engine.residency.image_map import map_image, value_of
+from engine.residency.image_map import map_built, map_image, value_of
 from engine.residency.image_plan import plan_image
 from engine.residency.image_store import ImageStore
+from engine.residency.loader import LoadCancelled
 from engine.residency.outline import Outline, outline_of
-from engine.residency.pages import let_go_of_view
-
-_BUILDING = 0.9
-"""The part of a first load that is building; the rest is reading what was built."""
+from engine.residency.pages import keep_in_memory, let_go_of_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ def _opened(
     plan = outline.plan
     work = _Work(outline, open_again, progress, cancelled)
     name = _file_name(outline.path, plan.key)
-    whole, path = store.get(name, plan.file_bytes, work.read, work.build, cancelled)
+    whole, path = store.get(
+        name, plan.file_bytes, work.read, work.build, cancelled, unkept=work.keep_in_memory
+    )
     model = outline.build()
     for parameter, segment in zip(parameters(model), plan.segments, strict=True):
         assert parameter.path == segment.path, "an image has its parameters in the model's order"
@@ -86,6 +88,7 @@ class _Work:
     progress: Callable[[float], None]
     cancelled: Callable[[], bool]
     was_built: bool = False
+    mapped: "ref[mmap.mmap] | None" = None
 
     def build(self, descriptor: int) -> None:
         self.was_built = True
@@ -99,21 +102,29 @@ class _Work:
                 checkpoint,
                 model,
                 plan,
-                progress=lambda fraction: self.progress(_BUILDING * fraction),
+                progress=self.progress,
                 cancelled=self.cancelled,
             )
             for file in checkpoint.files:
                 let_go_of_view(file.view(0, file.size))
 
     def read(self, descriptor: int) -> Tensor:
-        start = _BUILDING if self.was_built else 0.0
-        rest = 1 - start
-        return map_image(
-            descriptor,
-            self.outline.plan,
-            lambda fraction: self.progress(start + rest * fraction),
-            self.cancelled,
-        )
+        """What this load has not built itself is verified."""
+        plan = self.outline.plan
+        if not self.was_built:
+            return map_image(descriptor, plan, self.progress, self.cancelled)
+        if self.cancelled():
+            raise LoadCancelled
+        mapped, whole = map_built(descriptor, plan)
+        self.mapped = ref(mapped)  # so that it can go, whatever its file is waiting for
+        self.progress(1.0)
+        return whole
+
+    def keep_in_memory(self) -> None:
+        """What was built, unless nobody uses it any more."""
+        mapped = None if self.mapped is None else self.mapped()
+        if mapped is not None:
+            keep_in_memory(mapped)
 
 
 def _file_name(path: Path, key: str) -> str:

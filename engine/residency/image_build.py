@@ -1,6 +1,5 @@
 """Builds an image: pieces tiled, summed and written by several threads, without a second copy."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,9 +20,6 @@ from engine.residency.image_plan import ImagePlan
 from engine.residency.image_rows import PIECE_BYTES, Piece, pieces
 from engine.residency.loader import LoadCancelled
 
-_SYNC_BYTES = 64 * 2**20
-"""So much is written before the disk is asked to begin: it then ends with the last piece."""
-
 _AHEAD = 4
 """Pieces in flight for each thread."""
 
@@ -41,16 +37,12 @@ def build_image(
 ) -> None:
     """Writes the image to an empty file. Raises `LoadCancelled`, `CheckpointError`, `OSError`."""
     writer = _Writer(descriptor, plan)
-    with (
-        ThreadPoolExecutor(1) as syncer,
-        ThreadPoolExecutor(torch.get_num_threads(), initializer=_be_one_thread) as threads,
-    ):
+    with ThreadPoolExecutor(torch.get_num_threads(), initializer=_be_one_thread) as threads:
         for piece in _pieces(checkpoint, model, plan):
             if cancelled():
                 threads.shutdown(cancel_futures=True)
                 raise LoadCancelled
             writer.add(piece, threads.submit(writer.write, piece))
-            writer.sync_early(syncer)
             progress(writer.written_bytes / plan.weights_bytes)
         writer.finish()
     progress(1.0)
@@ -79,8 +71,6 @@ class _Writer:
     written_bytes: int = 0
     _sums: list[Sums] = field(init=False)
     _flying: deque[tuple[Piece, Future[Sums]]] = field(default_factory=deque)
-    _synced_bytes: int = 0
-    _syncing: Future[None] | None = None
 
     def __post_init__(self) -> None:
         self._sums = [np.zeros(STRIPE // 8, np.uint64) for _ in self.plan.segments]
@@ -100,24 +90,11 @@ class _Writer:
     def finish(self) -> None:
         while self._flying:
             self._take()
-        if self._syncing is not None:
-            self._syncing.result()
 
     def _take(self) -> None:
         piece, future = self._flying.popleft()
         self._sums[piece.segment] += future.result()
         self.written_bytes += piece.nbytes
-
-    def sync_early(self, thread: ThreadPoolExecutor) -> None:
-        """Sends what was written on its way to the disk, so that less is left for the end."""
-        if self.written_bytes - self._synced_bytes < _SYNC_BYTES:
-            return
-        if self._syncing is not None:
-            if not self._syncing.done():
-                return
-            self._syncing.result()  # an error is told once: a later fsync would not know of it
-        self._synced_bytes = self.written_bytes
-        self._syncing = thread.submit(os.fdatasync, self.descriptor)
 
     @property
     def checksums(self) -> list[int]:

@@ -16,6 +16,7 @@ from engine.residency.checksum import STRIPE, Bytes, Sums, digest, partial_sums
 from engine.residency.image_file import DamagedImage, read_header
 from engine.residency.image_plan import DTYPES, ImagePlan, Segment
 from engine.residency.loader import LoadCancelled
+from engine.residency.pages import populate
 
 _PART_BYTES = 4 * 2**20
 
@@ -32,16 +33,30 @@ def map_image(
     `LoadCancelled`.
     """
     checksums = read_header(descriptor, plan)
-    mapped = mmap.mmap(descriptor, plan.file_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-    with warnings.catch_warnings():
-        # Torch warns that the map cannot be written; weights are never written.
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        whole = torch.frombuffer(mapped, dtype=torch.uint8)
+    mapped, whole = _mapped(descriptor, plan)
     # A cold file comes a third faster so, but its pages would also be the first to go.
     mapped.madvise(mmap.MADV_SEQUENTIAL)
     _verify(whole.numpy(), plan, checksums, progress, cancelled)
     mapped.madvise(mmap.MADV_NORMAL)
     return whole
+
+
+def map_built(descriptor: int, plan: ImagePlan) -> tuple[mmap.mmap, Tensor]:
+    """As `map_image`, of what this process has just written: its pages are in memory.
+
+    The map itself lives as long as a view of it does, too.
+    """
+    mapped, whole = _mapped(descriptor, plan)
+    populate(mapped)
+    return mapped, whole
+
+
+def _mapped(descriptor: int, plan: ImagePlan) -> tuple[mmap.mmap, Tensor]:
+    mapped = mmap.mmap(descriptor, plan.file_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
+    with warnings.catch_warnings():
+        # Torch warns that the map cannot be written; weights are never written.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        return mapped, torch.frombuffer(mapped, dtype=torch.uint8)
 
 
 def value_of(segment: Segment, whole: Tensor) -> Weight | Tensor:

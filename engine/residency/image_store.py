@@ -1,7 +1,8 @@
 """The folder of images: found, built once, kept within a budget, and safe to delete at any time.
 
 Who maps an image holds a shared lock on its file, who builds one an exclusive lock on its partial
-file. Locks go with their process, so nothing that was killed is ever waited for.
+file, until it is on the disk and has its name. Locks go with their process, so nothing that was
+killed is ever waited for.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ import structlog
 
 from engine.residency.image_file import DamagedImage
 from engine.residency.loader import LoadCancelled
+from engine.residency.write_behind import LOST, WriteBehind, Written, not_kept
 
 T = TypeVar("T")
 
@@ -27,7 +29,6 @@ MAX_BYTES = 50 * 2**30
 
 _IMAGE, _PARTIAL = ".image", ".partial"
 _WAIT_SECONDS = 0.05
-_LOST = "the next load must build it again, and no process shares it"
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class ImageStore:
 
     def __init__(self, folder: Path | None, max_bytes: int | None = None) -> None:
         self._folder, self._max_bytes = folder, max_bytes
+        self._behind = WriteBehind()
         if folder is not None:
             with contextlib.suppress(OSError):
                 _sweep(folder)
@@ -49,9 +51,13 @@ class ImageStore:
         try:
             folder = default_folder() if setting == "auto" else Path(setting).expanduser()
         except RuntimeError as error:  # a user without a home
-            log.warning("image_not_kept", reason=str(error), lost=_LOST)
+            log.warning("image_not_kept", reason=str(error), lost=LOST)
             return cls(None)
         return cls(folder, max_bytes)
+
+    @property
+    def folder(self) -> Path | None:
+        return self._folder
 
     def get(
         self,
@@ -60,20 +66,28 @@ class ImageStore:
         read: Callable[[int], T],
         build: Callable[[int], None],
         cancelled: Callable[[], bool],
+        *,
+        unkept: Callable[[], None] = lambda: None,
     ) -> tuple[T, Path | None]:
         """What `read` makes of the image of that name, and where it is: nowhere if in memory alone.
 
         build: fills an empty file, given its descriptor, with `nbytes` bytes; called where there
-        is no image or where `read` raises `DamagedImage`. Waits while another process builds it.
+        is no image or where `read` raises `DamagedImage`. Waits while another load builds it, and
+        until that image is on the disk; not for the disk where it is built by this one, so the path
+        may be that of a file to come. unkept: called on another thread where the disk failed after
+        that, so that nothing relies on the file any more.
         """
         if self._folder is not None:
             path = self._folder / f"{name}{_IMAGE}"
             try:
-                return self._kept(path, nbytes, read, build, cancelled), path
+                return self._kept(path, nbytes, read, build, cancelled, unkept=unkept), path
             except OSError as error:
-                why = error.strerror or str(error)
-                log.warning("image_not_kept", path=str(path), reason=why, lost=_LOST)
+                not_kept(path, error)
         return _in_memory(name, nbytes, read, build), None
+
+    def wait(self) -> None:
+        """Until all images that this process has built are on the disk, or could not be."""
+        self._behind.wait()
 
     def _kept(
         self,
@@ -82,31 +96,33 @@ class ImageStore:
         read: Callable[[int], T],
         build: Callable[[int], None],
         cancelled: Callable[[], bool],
+        *,
+        unkept: Callable[[], None],
     ) -> T:
         found = _read(path, read)
         if found is not None:
             return found
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(_PARTIAL)
-        with _locked(partial, cancelled) as descriptor:
+        with ExitStack() as held:
+            descriptor = held.enter_context(_locked(partial, cancelled))
             found = _read(path, read)  # built while this one waited
             if found is not None:
                 return found
+            os.ftruncate(descriptor, 0)  # what a killed build left
             self._make_room(nbytes)
             _fill(descriptor, nbytes, build)
-            os.fsync(descriptor)
-            partial.replace(path)
-        _sync_folder(path.parent)
-        found = _read(path, read)
-        if found is None:
-            raise OSError(errno.EIO, "the image was damaged as soon as it was written")
-        return found
+            built = read(descriptor)
+            self._behind.start(Written(partial, path, descriptor, held.pop_all(), unkept))
+        return built
 
     def _make_room(self, nbytes: int) -> None:
         """Removes images, those used longest ago first, until one of `nbytes` fits the budget."""
         assert self._folder is not None
-        images = sorted(_images(self._folder), key=lambda image: image[1].st_mtime_ns)
-        kept = sum(status.st_size for _, status in images)
+        _sweep(self._folder)
+        images = sorted(_files(self._folder, _IMAGE), key=lambda image: image[1].st_mtime_ns)
+        coming = (status.st_size for _, status in _files(self._folder, _PARTIAL))
+        kept = sum(status.st_size for _, status in images) + sum(coming)
         free = shutil.disk_usage(self._folder).free
         budget = (
             self._max_bytes if self._max_bytes is not None else min(MAX_BYTES, (kept + free) // 2)
@@ -157,7 +173,6 @@ def _in_memory(name: str, nbytes: int, read: Callable[[int], T], build: Callable
 
 
 def _fill(descriptor: int, nbytes: int, build: Callable[[int], None]) -> None:
-    os.ftruncate(descriptor, 0)  # what a killed build left
     os.posix_fallocate(descriptor, 0, nbytes)  # a full disk says so now
     build(descriptor)
 
@@ -220,15 +235,7 @@ def _sweep(folder: Path) -> None:
         _remove_unused(partial)
 
 
-def _images(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in folder.glob(f"*{_IMAGE}"):
+def _files(folder: Path, suffix: str) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in folder.glob(f"*{suffix}"):
         with contextlib.suppress(FileNotFoundError):
             yield path, path.stat()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import os
 import sys
 from functools import cache
 
@@ -10,6 +11,9 @@ import numpy as np
 from engine.kernels.weight import Weight
 from engine.nn.model import Model
 from engine.nn.module import parameters
+from engine.residency.image_file import write_all
+
+_MAP_FIXED = 0x10
 
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, of Linux 5.14, which Python 3.11 has no name for."""
@@ -29,6 +33,29 @@ def bring_back(model: Model) -> int:
     return missing
 
 
+def populate(mapped: mmap.mmap) -> None:
+    """Maps pages of a file that are in memory: a first step would do it sixteen at a time."""
+    _libc().madvise(*_extent_of(mapped), _POPULATE_READ)
+
+
+def keep_in_memory(mapped: mmap.mmap) -> None:
+    """Puts memory in the place of a mapped file whose disk has failed, with the same bytes.
+
+    The system may drop pages that it could not write, and read them again from what the disk holds.
+    In one system call, so that whoever computes with them sees no difference. Raises `OSError`.
+    """
+    descriptor = os.memfd_create("image", os.MFD_CLOEXEC)
+    try:
+        with memoryview(mapped) as content:
+            write_all(descriptor, content, 0)
+        address, num_bytes = _extent_of(mapped)
+        flags = mmap.MAP_SHARED | _MAP_FIXED
+        if _libc().mmap(address, num_bytes, mmap.PROT_READ, flags, descriptor, 0) != address:
+            raise OSError(ctypes.get_errno(), "the map of an image cannot be replaced")
+    finally:
+        os.close(descriptor)
+
+
 def let_go(model: Model) -> None:
     """Unmaps the pages of a model's image; whoever reads one all the same gets it back.
 
@@ -40,8 +67,7 @@ def let_go(model: Model) -> None:
 
 def let_go_of_view(view: memoryview) -> None:
     """As `let_go`, of a mapped file."""
-    bytes_of = np.frombuffer(view, np.uint8)
-    _unmap(bytes_of.ctypes.data, bytes_of.nbytes)
+    _unmap(*_extent_of(view))
 
 
 def _unmap(address: int, num_bytes: int) -> None:
@@ -57,6 +83,11 @@ def _extent(model: Model) -> tuple[int, int]:
     return storage.data_ptr(), storage.nbytes()
 
 
+def _extent_of(buffer: mmap.mmap | memoryview) -> tuple[int, int]:
+    bytes_of = np.frombuffer(buffer, np.uint8)
+    return bytes_of.ctypes.data, bytes_of.nbytes
+
+
 def _missing(address: int, num_bytes: int) -> int:
     """Pages that are not in memory; 0 where the system does not say."""
     states = np.ones(-(-num_bytes // mmap.PAGESIZE), np.uint8)
@@ -69,5 +100,10 @@ def _missing(address: int, num_bytes: int) -> int:
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (
+        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
+        *(ctypes.c_int, ctypes.c_int, ctypes.c_int64),
+    )
     libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
     return libc

@@ -72,3 +72,11 @@ def test_pipes_and_folders_are_not_waited_for(tmp_path: Path):
 
     assert "not a regular file" in _refusal(tmp_path / "pipe.gguf")
     assert "not a regular file" in _refusal(tmp_path / "folder.gguf")
+
+
+@pytest.mark.parametrize("name", ["M.GGUF", "sha256-" + "0" * 64])
+def test_gguf_by_other_names(name: str, tmp_path: Path):
+    """Suffixes in capitals, and files of Ollama's store, which have none, are opened as GGUF."""
+    (tmp_path / name).write_bytes(b"GGUF")
+
+    assert "neither" not in _refusal(tmp_path / name)

@@ -21,8 +21,20 @@ needs_native = pytest.mark.skipif(not is_available(), reason="the native library
 def opened(
     path: Path, store: ImageStore, dtype: torch.dtype = torch.float32, **watch: Any
 ) -> tuple[CausalLM, Image]:
+    """The model, once its image is on the disk."""
     with open_checkpoint(path) as checkpoint:
-        return open_image(checkpoint, dtype, store, **watch)
+        opened_image = open_image(checkpoint, dtype, store, **watch)
+    store.wait()
+    return opened_image
+
+
+class PatientStore(ImageStore):
+    """Its loads wait until what they built is on the disk."""
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().get(*args, **kwargs)
+        self.wait()
+        return found
 
 
 def kept(folder: Path, suffix: str = "") -> list[str]:

@@ -88,7 +88,6 @@ def test_pieces_make_the_same_image(tmp_path, monkeypatch, model):
     """However small they are, whichever thread has them: no byte differs."""
     _, whole = opened(COMMITTED / model, ImageStore(tmp_path / "whole"))
     monkeypatch.setattr("engine.residency.image_rows.PIECE_BYTES", 1)
-    monkeypatch.setattr("engine.residency.image_build._SYNC_BYTES", 1)
     monkeypatch.setattr("engine.residency.image_map._PART_BYTES", 4096)
     _, pieces = opened(COMMITTED / model, ImageStore(tmp_path / "pieces"))
 
@@ -174,7 +173,9 @@ def test_an_image_is_in_use_as_long_as_its_model(tmp_path):
 
 def test_the_tiled_form_is_opened_from_its_image(tmp_path):
     """The report says what is mapped."""
-    _, report = open_resident(QUANTISED, "tiled", torch.float32, 32, images=ImageStore(tmp_path))
+    images = ImageStore(tmp_path)
+    _, report = open_resident(QUANTISED, "tiled", torch.float32, 32, images=images)
+    images.wait()
 
     with open_checkpoint(QUANTISED) as checkpoint:
         assert report.weights_bytes == tiled_weights_bytes(blueprint(checkpoint), torch.float32)

@@ -40,7 +40,10 @@ def build(descriptor: int) -> None:
 
 
 def get(store: ImageStore, name: str = "a", *, read=read, build=build, cancelled=never):
-    return store.get(name, SIZE, read, build, cancelled)
+    """What is there once everything is on the disk."""
+    found = store.get(name, SIZE, read, build, cancelled)
+    store.wait()
+    return found
 
 
 def refuse(descriptor: int) -> None:
