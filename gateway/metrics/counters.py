@@ -1,24 +1,42 @@
 """What is counted as it happens: loads, evictions, pauses, waits and refusals."""
 
 import re
+from collections.abc import Container, Iterable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from engine.api import ErrorCode, LoadReport
 from gateway.pool.actions import (
     Action,
+    CancelLoad,
+    Close,
     Evict,
     EvictReason,
+    Grant,
     Load,
     Pause,
     Refusal,
     Reject,
+    Reopen,
     Revoke,
 )
 
 LOAD_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 WAIT_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 DWELL_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+
+_DECISIONS: dict[type[Action], str] = {
+    Load: "load",
+    CancelLoad: "cancel_load",
+    Close: "drain",
+    Reopen: "reopen",
+    Pause: "pause",
+    Evict: "evict",
+    Grant: "grant",
+    Reject: "refuse",
+    Revoke: "revoke",
+}
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -75,8 +93,34 @@ class Counters:
             registry=registry,
         )
 
+        self._decisions = Counter(
+            "roundhouse_decisions",
+            "What the policy decided.",
+            ("decision",),
+            registry=registry,
+        )
+
+    def begin(self, devices: Iterable[str]) -> None:
+        """Tells noughts too, where it is known what there may be: a rate needs one to begin from."""
+        for device in devices:
+            self._lost.labels(device)
+        for reason in get_args(EvictReason):
+            self._evictions.labels(reason)
+        for refusal in get_args(Refusal):
+            self._refusals.labels(_in_snake_case(refusal.__name__))
+        for decision in _DECISIONS.values():
+            self._decisions.labels(decision)
+
+    def forget_others(self, known: Container[str]) -> None:
+        """Lets go of the series of models that are not there any more."""
+        for counter in (self._loads, self._pauses):
+            told = {sample.labels["model"] for each in counter.collect() for sample in each.samples}
+            for gone in {model for model in told if model not in known}:
+                counter.remove_by_labels({"model": gone})
+
     def on_action(self, action: Action, now: float) -> None:
         del now
+        self._decisions.labels(_DECISIONS[type(action)]).inc()
         match action:
             case Pause(_, key):
                 self._pauses.labels(model_of(key)).inc()

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from engine.api import DeviceStats, Engine
 from gateway.metrics.counters import Counters, model_of
+from gateway.metrics.standing import Known
 from gateway.pool import ModelStatus, Pool
 
 USES = ("weights", "kv", "state", "workspace")
@@ -19,18 +20,19 @@ _LOADED = {"loaded", "draining"}
 class Gauges:
     """A collector over the pool's and the engine's own numbers, which nothing has to keep in step."""
 
-    def __init__(self, engine: Engine, pool: Pool, counters: Counters) -> None:
+    def __init__(self, engine: Engine, pool: Pool, counters: Counters, known: Known) -> None:
+        self._known = known
         self._engine = engine
         self._pool = pool
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        statuses = self._pool.snapshot()
-        loaded = {key: status for key, status in statuses.items() if status.state in _LOADED}
+        ids = self._known()
+        statuses = {k: each for k, each in self._pool.snapshot().items() if model_of(k) in ids}
         yield from _requests(statuses)
-        yield _ledger_error(loaded)
+        yield _ledger_error(_loaded(statuses))
         yield self._planned()
-        yield self._used(loaded)
+        yield self._used(_loaded(self._pool.snapshot()))
         yield from self._workers()
 
     def _planned(self) -> Metric:
@@ -90,6 +92,14 @@ class Gauges:
             "roundhouse_accepted_tokens", "Guesses that were right.", labels=("device",)
         )
         steps = CounterMetricFamily("roundhouse_steps", "Steps of the worker.", labels=("device",))
+        unreclaimed = GaugeMetricFamily(
+            "roundhouse_device_unreclaimed_bytes",
+            "Memory of the worker that did not come back with the models that left.",
+            labels=("device",),
+        )
+        budget = GaugeMetricFamily(
+            "roundhouse_device_budget_bytes", "What models may take.", labels=("device",)
+        )
         stats, seconds = self._engine.status.stats, self._pool.swap_seconds()
         for device in self._engine.devices:
             counted = stats.get(device.name, DeviceStats())
@@ -101,7 +111,13 @@ class Gauges:
             drafted.add_metric((device.name,), counted.drafted_tokens)
             accepted.add_metric((device.name,), counted.accepted_tokens)
             steps.add_metric((device.name,), counted.steps)
-        yield from (host, swapping, prompts, cached, drafted, accepted, steps)
+            unreclaimed.add_metric((device.name,), counted.unreclaimed_bytes)
+            budget.add_metric((device.name,), device.memory_bytes)
+        yield from (host, swapping, prompts, cached, drafted, accepted, steps, unreclaimed, budget)
+
+
+def _loaded(statuses: Mapping[str, ModelStatus]) -> dict[str, ModelStatus]:
+    return {key: status for key, status in statuses.items() if status.state in _LOADED}
 
 
 def _requests(statuses: Mapping[str, ModelStatus]) -> Iterator[Metric]:
