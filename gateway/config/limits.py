@@ -11,11 +11,25 @@ from gateway.units import Bytes
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds on what one request, or all of them together, may take.
 
-    connections_per_client: of one address, which a proxy has for all its clients; None is no bound.
+    connections: one more is answered 503 and closed.
+    connections_per_client: of one address, which a proxy has for all its clients; unset is no bound.
+    headers: of a request; more are a 431.
+    header_bytes: of a request's path and headers; more are a 431.
+    header_seconds: until the headers are there; then 408, or nothing where nothing was sent.
     idle_seconds: how long a connection is kept between two requests.
-    wait_timeout_seconds: how long a request waits for its model before it is turned away.
+    body_bytes: more are a 413.
+    body_seconds: until the body is there; then 408.
+    choices: the most that `n` may ask for.
+    prompts: of one completion.
+    queue_per_model: requests that wait for one model; one more is a 429.
+    queue_total: requests that wait for any.
+    wait_timeout_seconds: how long a request waits for its model; then 503.
     header_hold_seconds: how long a reply's headers wait for its first token, so that an error can
-    still have its own status. stall_seconds: how long a client may leave a full buffer unread.
+    still have its own status.
+    keep_alive_seconds: of silence, after which a stream has a sign of life.
+    stall_seconds: how long a client may leave full buffers unread; then its request is stopped and
+    its connection cut.
+    shutdown_seconds: that what is being answered has to end after a signal.
     """
 
     connections: Count = 4096

@@ -1,77 +1,123 @@
-"""Reads settings: a file, TOML or JSON by its name, and what is laid over it."""
+"""Reads settings: defaults, a file, the environment and the command line, each over those before."""
 
+import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
 
+from gateway.config.environment import settings_in
 from gateway.config.errors import SettingsError
-from gateway.config.models import ModelSettings, Preset
+from gateway.config.fields import Place, entry_in, hints_of
+from gateway.config.kinds import convert
 from gateway.config.settings import Settings
-from gateway.units import Bytes, DeviceBudget, Duration, parse_bytes, parse_device, parse_duration
 
 DEFAULT_FILE = Path("roundhouse.toml")
+MAX_FILE_BYTES = 10 * 2**20
+
+Origin = Literal["default", "file", "environment", "command line"]
 
 
-def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Reads `path`, or `roundhouse.toml` if there is one here, and lays `overrides` over it.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each comes from. path: the file that was read, if any."""
 
-    An override that is None leaves the file's value. Raises `SettingsError`.
+    settings: Settings
+    path: Path | None
+    in_file: dict[str, Any]
+    in_environment: dict[Place, Any]
+    in_command: dict[str, Any]
+
+    def origin(self, place: Place) -> Origin:
+        """Who said what the setting is, or anything that is in it."""
+        if place[0] in self.in_command:
+            return "command line"
+        if any(place[: len(named)] == named for named in self.in_environment):
+            return "environment"
+        return "file" if _holds(self.in_file, place) else "default"
+
+
+def load_settings(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings that `load` finds. Raises `SettingsError`."""
+    return load(path, overrides, environ).settings
+
+
+def load(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """Reads `path`, or `roundhouse.toml` if there is one here, and lays the others over it.
+
+    overrides: what the command line says; None leaves a setting as it is. Raises `SettingsError`,
+    which names the file, the variable or the setting.
     """
     if path is None and DEFAULT_FILE.is_file():
         path = DEFAULT_FILE
-    values = _read(path) if path else {}
-    values |= {name: value for name, value in (overrides or {}).items() if value is not None}
+    in_file = _read(path) if path else {}
+    in_environment = settings_in(environ)
+    in_command = {name: value for name, value in (overrides or {}).items() if value is not None}
+    values = _laid_over(in_file, in_environment) | in_command
     try:
-        return msgspec.convert(values, Settings, dec_hook=_convert)
+        settings = msgspec.convert(values, Settings, dec_hook=convert)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path or 'settings'}: {_named(values, error)}") from None
+    return Loaded(settings, path, in_file, in_environment, in_command)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1).decode()
+        if len(text) > MAX_FILE_BYTES:
+            raise SettingsError(f"{path}: more than {MAX_FILE_BYTES} bytes")
         if path.suffix != ".json":
             return tomllib.loads(text)
-        return msgspec.json.decode(text, type=dict[str, Any])
+        values = msgspec.json.decode(text, type=dict[str, Any])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
+    values.pop("$schema", None)  # for editors; TOML names it in a comment
+    return values
 
 
-_TABLES: dict[str, type[Struct]] = {"model": ModelSettings, "presets": Preset}
+def _laid_over(values: Mapping[str, Any], others: Mapping[Place, Any]) -> dict[str, Any]:
+    """A copy with these at their places; what should be a table and is none is left as it is."""
+    made = dict(values)
+    for place, value in others.items():
+        table = made
+        for name in place[:-1]:
+            inner = table.get(name, {})
+            if not isinstance(inner, dict):
+                break
+            table[name] = table = dict(inner)
+        else:
+            table[place[-1]] = value
+    return made
+
+
+def _holds(values: Any, place: Place) -> bool:
+    for name in place:
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
 
 
 def _named(values: dict[str, Any], error: msgspec.ValidationError) -> str:
     """The error's message; msgspec says only `[...]` for the key of a table."""
     if "[...]" in str(error):
-        for table, kind in _TABLES.items():
-            entries = values.get(table)
-            for name, entry in entries.items() if isinstance(entries, dict) else ():
+        for table, hint in hints_of(Settings).items():
+            kind, entries = entry_in(hint), values.get(table)
+            for name, entry in entries.items() if kind and isinstance(entries, dict) else ():
                 try:
-                    msgspec.convert(entry, kind, dec_hook=_convert)
+                    msgspec.convert(entry, kind, dec_hook=convert)
                 except msgspec.ValidationError as found:
                     return f"[{table}.{name!r}]: {found}"
     return str(error)
-
-
-_READERS: dict[type, Callable[[str], object]] = {
-    Bytes: parse_bytes,
-    Duration: parse_duration,
-    DeviceBudget: parse_device,
-}
-
-
-def _convert(target: type, value: object) -> object:
-    if target is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
-    if target in _READERS and isinstance(value, str):
-        return _READERS[target](value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if target is Bytes and isinstance(value, int) and value >= 0:
-            return Bytes(value)
-        if target is Duration:
-            return parse_duration(value)
-    raise ValueError(f"expected {target.__name__}, got {value!r}")

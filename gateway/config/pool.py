@@ -12,8 +12,8 @@ class PoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     pausing: busy models may be paused between two tokens for one that has waited too long.
     drain_seconds: how long before that a model is closed to newcomers, so that short requests end.
-    min_dwell_seconds: how long a busy model is left alone once it was made ready. dwell_factor: how
-    long any model is, in times of what making it ready took.
+    min_dwell_seconds: how long a busy model is left alone once it was made ready.
+    dwell_factor: how long any model is left alone, in times of what making it ready took.
     victims: who goes first, the longest unused or the cheapest to bring back.
     """
 
@@ -27,7 +27,10 @@ class PoolSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class GroupSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Models whose residence depends on each other.
 
-    at_most: so many of them are in memory at once. alone: while one of them is, nothing else is.
+    name: in the log and in errors.
+    models: any of their names.
+    at_most: so many of them are in memory at once.
+    alone: while one of them is, nothing else is.
     """
 
     name: str
