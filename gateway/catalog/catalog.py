@@ -11,9 +11,10 @@ import msgspec
 import structlog
 
 from engine.api import Engine, EngineError, ModelCard, TextSource
-from gateway.catalog.names import Names, settle_ids
-from gateway.catalog.scan import Found, find_checkpoints
-from gateway.config import ModelSettings, Preset
+from gateway.catalog.names import Names, presets_of, settle_ids
+from gateway.catalog.scan import Found, Source
+from gateway.catalog.stores import Store, find_models
+from gateway.config import Defaults, ModelSettings, Preset, laid_under
 from gateway.errors import ModelLoadFailed, ModelNotFound
 
 MAX_INSPECTIONS = 2
@@ -45,7 +46,8 @@ class KnownModel:
 
     chat_template: the operator's, instead of the file's own; with one, every model chats.
     settings: what the operator says of the model. preset: the one it was asked for by, if so; then
-    `root` is the id of the model whose weights it shares.
+    `root` is the id of the model whose weights it shares. defaults: for what a request leaves open,
+    whoever said it: the preset, the model's settings, or those of all models.
     """
 
     id: str
@@ -56,6 +58,10 @@ class KnownModel:
     settings: ModelSettings = field(default_factory=ModelSettings)
     preset: Preset | None = None
     base: str | None = None
+    upstream: str | None = None
+    source: Source = "models"
+    place: Path | None = None
+    defaults: Preset | None = None
 
     @property
     def root(self) -> str:
@@ -83,13 +89,17 @@ class Catalog:
     clock: Callable[[], float] = time.monotonic
     settings: Mapping[str, ModelSettings] = field(default_factory=dict)
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    defaults: Defaults = field(default_factory=Defaults)
+    stores: tuple[Store, ...] = ()
     mentioned: Iterable[str] = ()
     """Names that settings beside these speak of: unknown ones are warned of, as they are."""
+    is_elsewhere: Callable[[str], bool] = lambda name: False  # noqa: ARG005
+    """Whether another server has a model of that name, so that none is missing here."""
     when_scanned: Callable[[], None] = lambda: None
     """Called when names may lead elsewhere than before."""
 
     def __post_init__(self) -> None:
-        self._presets = {name.casefold(): name for name in self.presets}
+        self._stored_presets: dict[str, Preset] = {}
         self._unknown: set[str] = set()
         self._entries: dict[str, Entry] = {}
         self._names = Names({}, self.aliases)
@@ -97,6 +107,30 @@ class Catalog:
         self._scan: asyncio.Task[None] | None = None
         self._scan_began = float("-inf")
         self._pause_seconds = 0.0
+
+    def reconfigure(
+        self,
+        *,
+        aliases: Mapping[str, str],
+        chat_templates: Mapping[str, str],
+        settings: Mapping[str, ModelSettings],
+        presets: Mapping[str, Preset],
+        defaults: Defaults,
+        mentioned: Iterable[str],
+    ) -> None:
+        """Other words about the same models; those with another template are inspected anew."""
+        before = {model_id: self._template_of(entry) for model_id, entry in self._entries.items()}
+        self.aliases, self.chat_templates = aliases, chat_templates
+        self.settings, self.presets, self.defaults = settings, presets, defaults
+        self.mentioned = mentioned
+        ids = {model_id: entry.found for model_id, entry in self._entries.items()}
+        self._names = Names(ids, aliases)
+        for model_id, found in ids.items():
+            if self._template_of(self._entries[model_id]) != before[model_id]:
+                self._entries[model_id] = Entry(model_id, found)
+                self._begin_inspection(self._entries[model_id])
+        self._warn_of_unknown()
+        self.when_scanned()
 
     def start(self) -> None:
         """Looks around in the background."""
@@ -114,7 +148,7 @@ class Catalog:
         """Those that were inspected and are good, by id; a preset stands for itself."""
         known = [self._known(e, e.card) for e in self._entries.values() if e.card]
         by_id = {model.id: model for model in known}
-        for name, preset in self.presets.items():
+        for name, preset in self._all_presets().items():
             root = self.id_of(preset.model)
             if root in by_id:
                 by_id[name] = _as_preset(by_id[root], name, preset)
@@ -139,11 +173,18 @@ class Catalog:
         kept the engine from inspecting them.
         """
         target = next((t for a, t in self.aliases.items() if a.casefold() == name.casefold()), name)
-        preset_name = self._presets.get(name.casefold()) or self._presets.get(target.casefold())
+        presets = self._all_presets()
+        by_name = {preset_name.casefold(): preset_name for preset_name in presets}
+        preset_name = by_name.get(name.casefold()) or by_name.get(target.casefold())
         if preset_name is None:
             return await self._resolve(name)
-        preset = self.presets[preset_name]
+        preset = presets[preset_name]
         return _as_preset(await self._resolve(preset.model), preset_name, preset)
+
+    async def knows(self, name: str) -> bool:
+        """Whether a model here has that name; waits for the first walk, and walks no more."""
+        await self._scanned()
+        return self.id_of(name) is not None
 
     def id_of(self, name: str) -> str | None:
         """The id of the model, not the preset, that a name leads to; None if it is not here now."""
@@ -192,7 +233,7 @@ class Catalog:
         self._pause_seconds = min(9 * (self.clock() - self._scan_began), MAX_PAUSE_SECONDS)
 
     async def _rescan(self) -> None:
-        ids = settle_ids(await asyncio.to_thread(find_checkpoints, self.root))
+        ids = settle_ids(await asyncio.to_thread(find_models, self.root, self.stores))
         old, self._entries = self._entries, {}
         for model_id, found in ids.items():
             entry = old.pop(model_id, None)
@@ -201,6 +242,7 @@ class Catalog:
             self._entries[model_id] = entry
             self._begin_inspection(entry)
         self._names = Names(ids, self.aliases)
+        self._stored_presets = presets_of(ids)
         self._warn_of_unknown()
         self.when_scanned()
         if old:
@@ -209,10 +251,14 @@ class Catalog:
     def _warn_of_unknown(self) -> None:
         """Once of each name, and again should a model be gone that was there."""
         mentioned = {*self.settings, *(p.model for p in self.presets.values()), *self.mentioned}
-        unknown = {name for name in mentioned if self.id_of(name) is None}
+        unknown = {n for n in mentioned if self.id_of(n) is None and not self.is_elsewhere(n)}
         if new := unknown - self._unknown:
             log.warning("settings_name_no_model", models=sorted(new))
         self._unknown = unknown
+
+    def _all_presets(self) -> dict[str, Preset]:
+        """The stores' own, and the operator's, which win."""
+        return {**self._stored_presets, **self.presets}
 
     def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
         template = self._template_of(entry)
@@ -221,9 +267,20 @@ class Catalog:
         created = entry.found.stamp.modified_ns // 10**9
         aliases = tuple(a for a, target in self.aliases.items() if self._leads(target, entry.id))
         settings = next(
-            (s for name, s in self.settings.items() if self._leads(name, entry.id)), None
+            (s for name, s in self.settings.items() if self._leads(name, entry.id)), ModelSettings()
         )
-        return KnownModel(entry.id, card, created, aliases, template, settings or ModelSettings())
+        defaults = laid_under(None, entry.id, settings, self.defaults)
+        return KnownModel(
+            entry.id,
+            card,
+            created,
+            aliases,
+            template,
+            settings,
+            defaults=defaults,
+            source=entry.found.source,
+            place=entry.found.path,
+        )
 
     def _template_of(self, entry: Entry) -> str | None:
         names = self.chat_templates
@@ -253,7 +310,8 @@ class Catalog:
 
 
 def _as_preset(model: KnownModel, name: str, preset: Preset) -> KnownModel:
-    return replace(model, id=name, aliases=(), preset=preset, base=model.id)
+    defaults = laid_under(preset, model.id, *([model.defaults] if model.defaults else []))
+    return replace(model, id=name, aliases=(), preset=preset, base=model.id, defaults=defaults)
 
 
 def _unusable(entry: Entry) -> Exception:

@@ -6,9 +6,17 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from gateway.config import Preset
+from gateway.config.discovery import StoreName
+from gateway.hub.gguf import is_model
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 100_000
+
+Source = Literal["models"] | StoreName
+"""Where a checkpoint lies: in the models folder, or in another program's store."""
 
 _SPLIT = re.compile(r"-(?P<part>\d{5})-of-\d{5}$")
 _SUFFIX = ".gguf"
@@ -27,19 +35,22 @@ class Found:
     """A checkpoint's place, and its id before collisions are settled.
 
     long_id: the id with what was left off, which serves when two files want the same short one.
+    presets: by name, what its store says of it beside the weights; of its own id too.
     """
 
     id: str
     long_id: str
     path: Path
     stamp: Stamp
+    source: Source = "models"
+    presets: tuple[tuple[str, Preset], ...] = ()
 
 
 def find_checkpoints(root: Path) -> list[Found]:
     """GGUF files (of split ones the first), and folders of safetensors with their config.json.
 
     Links are followed, since people link models in; a link that leads back is walked once. Hidden
-    names are skipped. Depth and number of entries are bounded. Sorted by id.
+    names are skipped, and GGUF files that are no models. Depth and number of entries are bounded. Sorted by id.
     """
     found: list[Found] = []
     num_entries = 0
@@ -70,7 +81,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _ggufs(root: Path, folder: Path, names: list[str]) -> Iterator[Found]:
     for name in names:
-        if not name.lower().endswith(_SUFFIX):
+        if not is_model(name):
             continue
         stem = name[: -len(_SUFFIX)]
         split = _SPLIT.search(stem)
@@ -78,7 +89,7 @@ def _ggufs(root: Path, folder: Path, names: list[str]) -> Iterator[Found]:
             continue
         base = _SPLIT.sub("", stem)
         parts = [n for n in names if n.startswith(f"{base}-")] if split else [name]
-        if stamp := _stamp([folder / part for part in parts]):
+        if stamp := stamp_of([folder / part for part in parts]):
             prefix = folder.relative_to(root)
             yield Found(
                 (prefix / base).as_posix(), (prefix / name).as_posix(), folder / name, stamp
@@ -89,13 +100,13 @@ def _safetensors(root: Path, folder: Path, names: list[str]) -> Iterator[Found]:
     weights = [name for name in names if name.endswith(".safetensors")]
     if not weights or "config.json" not in names:
         return
-    if stamp := _stamp([folder / name for name in [*weights, "config.json"]]):
+    if stamp := stamp_of([folder / name for name in [*weights, "config.json"]]):
         relative = folder.relative_to(root).as_posix()
         model_id = root.resolve().name if relative == "." else relative
         yield Found(model_id, f"{model_id}/", folder, stamp)
 
 
-def _stamp(files: list[Path]) -> Stamp | None:
+def stamp_of(files: list[Path]) -> Stamp | None:
     """None if one is gone again, is a link to nothing, or is no file that could be read."""
     try:
         statuses = [file.stat() for file in files]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from gateway.cli.errors import CommandError
-from gateway.cli.models import Columns, show
+from gateway.cli.tables import Columns, show
 
 COLUMNS: Columns = {
     "FAMILY": lambda family: str(family["name"]),

@@ -5,7 +5,7 @@ import asyncio
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from gateway.catalog.catalog import Catalog, KnownModel
     from gateway.config import Settings
+    from gateway.config.discovery import StoreName
+    from gateway.config.source import Source
 
 INSPECTION_SECONDS = 60
 
@@ -40,6 +42,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("serve", help="answer OpenAI clients until stopped")
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: ./roundhouse.toml")
     parser.add_argument("--models-dir", type=Path, metavar="DIR", help="default: ./models")
+    parser.add_argument(
+        "--stores",
+        type=store_names,
+        metavar="NAMES",
+        help="serve what these programs have downloaded too: huggingface, llamacpp, ollama, lmstudio,"
+        " with commas between, or 'auto' for all of them (default: none)",
+    )
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8080; 0 takes a free one")
     parser.add_argument(
@@ -99,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         settings = read_settings(args)
         configure_logging(settings.log_format)
-        serve(settings, Announcer().on_ready)
+        serve(settings, Announcer().on_ready, source_of(args))
     except (SettingsError, EngineError) as error:
         raise CommandError(str(error)) from None
 
@@ -113,14 +122,37 @@ def read_settings(args: argparse.Namespace) -> "Settings":
     from gateway.config import load_settings
 
     settings = load_settings(args.config, {name: getattr(args, name) for name in _OPTIONS})
-    if not settings.models_dir.is_dir():
+    if args.stores is not None:
+        discovery = msgspec.structs.replace(settings.discovery, stores=args.stores)
+        settings = msgspec.structs.replace(settings, discovery=discovery)
+    if not settings.models_dir.is_dir() and not settings.discovery.stores:
         raise CommandError(
             f"there is no models folder {settings.models_dir}: make it, name another with "
-            f"--models-dir, or 'roundhouse demo {settings.models_dir}' fills one"
+            f"--models-dir, or 'roundhouse demo {settings.models_dir}' fills one; "
+            "--stores auto serves what Ollama, LM Studio, llama.cpp or huggingface_hub downloaded"
         )
     if settings.memory is None and not settings.devices:
         settings = msgspec.structs.replace(settings, memory=default_budget())
     return settings
+
+
+def source_of(args: argparse.Namespace) -> "Source":
+    """Has the settings read again as they were at the start, the command line over them."""
+    from gateway.config.source import Source
+
+    return Source(lambda: read_settings(args), args.config)
+
+
+def store_names(text: str) -> "list[StoreName | Literal['auto']]":
+    """The argument of `--stores`. Raises what argparse reports."""
+    from gateway.config.discovery import StoreName
+
+    known = (*get_args(StoreName), "auto")
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+    return msgspec.convert(names, list[StoreName | Literal["auto"]])
 
 
 class Announcer:
@@ -131,23 +163,30 @@ class Announcer:
         self._task = asyncio.get_running_loop().create_task(self._announce(state))
 
     async def _announce(self, state: "State") -> None:
+        from gateway.keys.gate import anonymous_scopes
+
         host, port = state.address
         services = state.services
-        print(f"Roundhouse listens on {url_of(host, port)}", flush=True)
+        url = url_of(host, port, "https" if services.settings.tls else "http")
+        print(f"Roundhouse listens on {url}", flush=True)
         await services.catalog.wait(INSPECTION_SECONDS)
         print(findings(services.catalog, services.settings), flush=True)
-        print(f"\nTry:\n{curl_line(url_of(host, port), services.catalog.models)}\n", flush=True)
+        line = curl_line(url, services.catalog.models)
+        if "infer" not in anonymous_scopes(services.settings):
+            line += ' -H "Authorization: Bearer $ROUNDHOUSE_API_KEY"'
+        print(f"\nTry:\n{line}\n", flush=True)
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (read, not bound)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    return f"{scheme}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
 def findings(catalog: "Catalog", settings: "Settings") -> str:
     """The models that were found, and what is wrong with the rest."""
     budget_gib = settings.total_memory / 2**30
-    lines = [f"Models in {settings.models_dir}, {budget_gib:.1f} GiB of memory for them:"]
+    places = ", ".join([str(settings.models_dir), *_stores(settings)])
+    lines = [f"Models in {places}, {budget_gib:.1f} GiB of memory for them:"]
     lines += [f"  {model.id}  ({_does(model)})" for model in catalog.models]
     lines += [f"  {name}: cannot be served: {why}" for name, why in catalog.failures.items()]
     return "\n".join(lines if len(lines) > 1 else [*lines, "  none yet; put a .gguf file there"])
@@ -166,6 +205,13 @@ def curl_line(url: str, models: "list[KnownModel]") -> str:
         return f"  curl {url}/v1/models"
     data = shlex.quote(json.dumps(body | {"temperature": 0, "stream": True}))
     return f"  curl -N {url}/v1/{path} -H 'Content-Type: application/json' -d {data}"
+
+
+def _stores(settings: "Settings") -> list[str]:
+    """The folders of stores that are there."""
+    from gateway.catalog.stores import stores_of
+
+    return [str(s.folder) for s in stores_of(settings.discovery) if s.folder.is_dir()]
 
 
 def _does(model: "KnownModel") -> str:

@@ -1,6 +1,7 @@
 """The running server, as the commands see it: over HTTP, like any other client."""
 
 import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -13,18 +14,24 @@ from gateway.cli.url import DEFAULT_URL
 
 # A swap may take long, but the server sends a comment every few seconds while it does.
 TIMEOUT = httpx.Timeout(60, connect=5)
+KEY_VARIABLE = "ROUNDHOUSE_API_KEY"
 
 Json = dict[str, Any]
 OnComment = Callable[[str], None]
 
 
 class Server:
-    """Every method raises `CommandError` when the server is not there or refuses."""
+    """Every method raises `CommandError` when the server is not there or refuses.
+
+    Its key, if it wants one, is in `ROUNDHOUSE_API_KEY`: an argument would be seen by everybody.
+    """
 
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         # No proxy from the environment: the server is nearly always on this machine.
-        self._http = httpx.Client(timeout=TIMEOUT, trust_env=False)
+        self._http = httpx.Client(timeout=TIMEOUT, trust_env=False, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +48,21 @@ class Server:
 
     def model(self, name: str) -> Json:
         return self._get(f"/v1/models/{quote(name)}")
+
+    def post(self, path: str, body: Json) -> Json:
+        with self._errors():
+            reply = self._http.post(self.url + path, json=body)
+            if reply.is_error:
+                raise CommandError(_message(reply))
+            return self._object(reply.text)
+
+    def text(self, path: str) -> str:
+        """What a route answers that speaks no JSON."""
+        with self._errors():
+            reply = self._http.get(self.url + path)
+            if reply.is_error:
+                raise CommandError(_message(reply))
+            return reply.text
 
     def stream(self, path: str, body: Json, on_comment: OnComment) -> Generator[Json, None, None]:
         """Posts and yields the chunks of the answer as they come.
@@ -105,6 +127,9 @@ class Server:
 
 def _message(reply: httpx.Response) -> str:
     try:
-        return str(reply.json()["error"]["message"])
+        message = str(reply.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return f"{reply.request.url} answers {reply.status_code} {reply.reason_phrase}"
+        message = f"{reply.request.url} answers {reply.status_code} {reply.reason_phrase}"
+    if reply.status_code == httpx.codes.UNAUTHORIZED:
+        return f"{message} Set {KEY_VARIABLE} to a key of the server."
+    return message

@@ -126,7 +126,7 @@ async def test_inspections_are_few_at_a_time_and_shared(tmp_path):
 async def test_many_unknown_names_share_a_walk(catalog, monkeypatch):
     """Asking for nonsense costs the disk next to nothing."""
     walks = []
-    monkeypatch.setattr("gateway.catalog.catalog.find_checkpoints", lambda r: walks.append(r) or [])
+    monkeypatch.setattr("gateway.catalog.catalog.find_models", lambda r, _: walks.append(r) or [])
 
     asks = [catalog.resolve(f"x{n}") for n in range(50)]
     results = await asyncio.gather(*asks, return_exceptions=True)

@@ -26,6 +26,13 @@ def test_ids_are_paths_without_the_suffix(tmp_path):
     assert ids(tmp_path) == ["a", "hf/m", "org/B"]
 
 
+def test_companions_of_models_are_none(tmp_path):
+    """Projectors of images and importance matrices are GGUF files as well."""
+    make(tmp_path, "m-Q4_0.gguf", "mmproj-m-F16.gguf", "m.mmproj.gguf", "imatrix.gguf")
+
+    assert ids(tmp_path) == ["m-Q4_0"]
+
+
 def test_a_split_file_is_one_model(tmp_path):
     """The first part stands for all, and a change of any part is seen."""
     make(tmp_path, *(f"big-0000{n}-of-00003.gguf" for n in (1, 2, 3)))

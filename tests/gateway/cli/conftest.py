@@ -22,10 +22,11 @@ BASE = CHAT | {"id": "base-model", "state": "unloaded", "tasks": ["completion"]}
 
 
 class Loopback(ThreadingHTTPServer):
-    """Answers from `routes`: path -> (status, body). `asked` holds what came, in order.
+    """Answers from `routes`: path -> (status, body).
 
-    pieces: the text of streamed answers. held: when set, a stream stops after its first piece
-    until the client leaves or the test ends.
+    asked: what came, in order. keys: what was shown for it.
+    pieces: the text of streamed answers. thoughts: what comes before it. usage: what comes last.
+    held: when set, a stream stops after its first piece until the client leaves or the test ends.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,10 @@ class Loopback(ThreadingHTTPServer):
         for model in (CHAT, BASE):
             self.routes[f"/v1/models/{model['id']}"] = (200, model)
         self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
         self.pieces = ["Par", "is."]
+        self.thoughts: list[str] = []
+        self.usage: dict[str, int] | None = None
         self.ending = "data: [DONE]\n\n"
         self.is_held = False
         self.end = threading.Event()
@@ -54,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         """Tests read what a command prints; the server stays silent."""
 
     def do_GET(self) -> None:
+        self.server.keys.append(self.headers["Authorization"])
         status, body = self.server.routes.get(self.path, (404, "<h1>Not here</h1>"))
         self._send(status, body if isinstance(body, str) else json.dumps(body))
 
@@ -66,10 +71,15 @@ class Handler(BaseHTTPRequestHandler):
         to_choice = _delta if self.path == "/v1/chat/completions" else _text
         self._begin(200, None)
         self._write(": loading 43 %\n\n")
+        for thought in self.server.thoughts:
+            choice = {"index": 0, "delta": {"reasoning_content": thought}}
+            self._write(f"data: {json.dumps({'choices': [choice]})}\n\n")
         for piece in self.server.pieces:
             self._write(f"data: {json.dumps({'choices': [to_choice(piece)]})}\n\n")
             if self.server.is_held:
                 self.server.end.wait(30)
+        if self.server.usage:
+            self._write(f"data: {json.dumps({'choices': [], 'usage': self.server.usage})}\n\n")
         self._write(self.server.ending)
 
     def _send(self, status: int, text: str) -> None:

@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from gateway.cli.chat import answer, take
+from gateway.cli.chat_answer import answer
+from gateway.cli.chat_commands import take
 from gateway.cli.conversation import Conversation
 from gateway.cli.errors import CommandError
 from gateway.cli.server import Server
+
+HANG_SECONDS = 100
 
 
 @pytest.fixture
@@ -87,14 +91,21 @@ def test_unknown_command_is_not_sent_to_the_model(conversation, loopback):
 
 
 class Terminal:
-    """`roundhouse run` on a terminal of its own."""
+    """`roundhouse run` on a terminal of its own.
 
-    def __init__(self, *arguments: str) -> None:
+    What it waits for comes in well under a second; on a crowded machine it may take long.
+    """
+
+    def __init__(self, state: Path, *arguments: str) -> None:
         self._unread = ""
         self._screen, theirs = pty.openpty()
         command = [sys.executable, "-m", "gateway", "run", *arguments]
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-        self.process = subprocess.Popen(command, start_new_session=True, **streams)
+        # This terminal does not say where its cursor is, when asked.
+        changes = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(state)}
+        self.process = subprocess.Popen(
+            command, start_new_session=True, env=os.environ | changes, **streams
+        )
         os.close(theirs)
 
     def type(self, line: str) -> None:
@@ -103,7 +114,7 @@ class Terminal:
     def read_until(self, text: str) -> None:
         """Waits until the text is on the screen; what follows it is left for the next call."""
         while text not in self._unread:
-            is_news, _, _ = select.select([self._screen], [], [], 20)
+            is_news, _, _ = select.select([self._screen], [], [], HANG_SECONDS)
             assert is_news, f"{text!r} did not come after {self._unread!r}"
             self._unread += os.read(self._screen, 4096).decode()
         self._unread = self._unread.partition(text)[2]
@@ -115,32 +126,32 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(loopback) -> Iterator[Terminal]:
-    opened = Terminal("org/chat-model", "--url", loopback.url)
+def terminal(loopback, tmp_path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path, "org/chat-model", "--url", loopback.url)
     yield opened
     opened.close()
 
 
 def test_terminal_converses(terminal):
     """On a terminal there is a prompt, an answer to each line, and a way out."""
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     terminal.type("Capital of France?")
     terminal.read_until("Paris.")
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     terminal.type("/exit")
 
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(HANG_SECONDS) == 0
 
 
 def test_interrupt_stops_the_answer_only(terminal, loopback):
     """Ctrl-C while an answer comes ends it; the conversation goes on, knowing what was said."""
     loopback.is_held = True
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     terminal.type("Capital of France?")
     terminal.read_until("Par")
 
     terminal.process.send_signal(signal.SIGINT)
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     loopback.is_held = False
     terminal.type("Go on")
     terminal.read_until("Paris.")
@@ -151,10 +162,10 @@ def test_interrupt_stops_the_answer_only(terminal, loopback):
 def test_refusal_does_not_end_the_conversation(terminal, loopback):
     """An error is one line, and the next turn works."""
     loopback.refuse("/v1/chat/completions", 503, "busy")
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     terminal.type("Hello")
     terminal.read_until("roundhouse: busy")
-    terminal.read_until(">>> ")
+    terminal.read_until(">>>")
     del loopback.routes["/v1/chat/completions"]
     terminal.type("Hello")
     terminal.read_until("Paris.")

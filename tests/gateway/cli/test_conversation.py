@@ -42,9 +42,9 @@ def test_completing_model_gets_a_prompt(conversation, loopback):
     conversation.switch("base-model")
 
     assert "".join(conversation.say("Once upon", ignore)) == "Paris."
-    assert loopback.asked == [
-        {"model": "base-model", "prompt": "Once upon", "max_tokens": 256, "stream": True}
-    ]
+    (body,) = loopback.asked
+    assert (body["prompt"], body["max_tokens"]) == ("Once upon", 256)
+    assert "messages" not in body
     assert conversation.history == []
 
 
@@ -64,6 +64,48 @@ def test_stopped_answer_is_remembered_as_far_as_it_came(conversation):
     pieces.close()
 
     assert conversation.history[1] == {"role": "assistant", "content": "Par"}
+
+
+def test_system_and_options_are_sent_and_are_no_history(conversation, loopback):
+    """They hold for each turn as they are then."""
+    conversation.system = "Be brief."
+    conversation.options["top_k"] = 5
+    list(conversation.say("Hello", ignore))
+
+    (body,) = loopback.asked
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert body["top_k"] == 5
+    assert len(conversation.history) == 2
+
+
+def test_thoughts_are_told_apart_and_forgotten(conversation, loopback):
+    """Models are not told again what they thought."""
+    loopback.thoughts = ["Hm, ", "France."]
+    thoughts = []
+    answer = "".join(conversation.say("Capital of France?", ignore, thoughts.append))
+
+    assert answer == "Paris."
+    assert thoughts == ["Hm, ", "France."]
+    assert conversation.history[1]["content"] == "Paris."
+
+
+def test_figures_are_the_servers_count(conversation, loopback):
+    """A chunk may hold several tokens, so chunks are not counted."""
+    loopback.usage = {"completion_tokens": 7}
+    list(conversation.say("Hello", ignore))
+
+    assert conversation.figures.num_tokens == 7
+    assert 0 < conversation.figures.first_seconds <= conversation.figures.seconds
+
+
+def test_a_turn_is_taken_back(conversation):
+    """To be said again; without one there is nothing to take back."""
+    list(conversation.say("Hello", ignore))
+
+    assert conversation.take_back() == "Hello"
+    assert conversation.history == []
+    with pytest.raises(CommandError, match="nothing was said"):
+        conversation.take_back()
 
 
 def test_switch_to_an_unknown_model_changes_nothing(conversation, loopback):

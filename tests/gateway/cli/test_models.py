@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.cli.models import decimal, until
+from gateway.cli.models import disk_bytes, in_memory, requests, state, until
 
 
 def test_list_shows_all_models(roundhouse, loopback):
@@ -49,15 +49,6 @@ def test_nothing_to_show_is_said(roundhouse, loopback, command, word):
     assert word in roundhouse(command, "--url", loopback.url)
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0 "), (999, "999 "), (999.6, "1 k"), (134_515_008, "135 M"), (7e9, "7 G"), (2e12, "2 T")],
-)
-def test_decimal_keeps_three_digits(number, text):
-    """Numbers are short, with the prefix that fits."""
-    assert decimal(number) == text
-
-
 def test_closed_pipe_is_silent(loopback):
     """A reader that has seen enough, such as head, causes no traceback."""
     command = [sys.executable, "-m", "gateway", "list", "--json", "--url", loopback.url]
@@ -72,7 +63,7 @@ def test_closed_pipe_is_silent(loopback):
     ("model", "text"),
     [
         ({"pinned": True, "expires_at": None}, "pinned"),
-        ({"expires_at": None}, "its room is needed"),
+        ({"expires_at": None}, "room is needed"),
         ({"expires_at": 1_795_416_970}, "%H:%M:%S"),
     ],
 )
@@ -81,3 +72,34 @@ def test_until_says_how_long_a_model_stays(model, text):
     moment = datetime.fromtimestamp(1_795_416_970, UTC).astimezone()
 
     assert until(model) == moment.strftime(text)
+
+
+def test_a_preset_is_shown_by_its_model():
+    """It takes no memory and no disk of its own."""
+    model = {"id": "m", "root": "m", "state": "loaded", "bytes": 7}
+    preset = model | {"id": "terse"}
+
+    assert in_memory([model, preset]) == [model]
+    assert disk_bytes([model, preset]) == 7
+
+
+def test_what_a_model_does_now_is_said():
+    """How far its load is, and who waits for it."""
+    loading = {"state": "loading", "status": {"progress": {"value": 0.43}}}
+
+    assert state(loading) == "loading 43%"
+    assert requests({"leases": 2, "waiting": 0}) == "2"
+    assert requests({"leases": 2, "waiting": 3}) == "2 +3 waiting"
+
+
+def test_names_alone_are_for_shells(roundhouse, loopback):
+    """One on each line."""
+    printed = roundhouse("list", "--names", "--url", loopback.url)
+
+    assert printed.splitlines() == ["org/chat-model", "base-model"]
+
+
+def test_watch_wants_a_terminal(roundhouse, loopback):
+    """In a pipe it would never end."""
+    with pytest.raises(SystemExit, match="terminal"):
+        roundhouse("ps", "--watch", "--url", loopback.url)

@@ -49,6 +49,25 @@ def test_memory_has_a_default():
     assert read_settings(arguments()).memory == default_budget()
 
 
+def test_stores_may_stand_in_for_a_models_folder(here):
+    """Who has models of another program need not make a folder first."""
+    (here / "models").rmdir()
+    (here / "roundhouse.toml").write_text('[discovery]\nfolders = { ollama = "/mine" }\n')
+
+    discovery = read_settings(arguments("--stores", "ollama, lmstudio")).discovery
+
+    assert discovery.stores == ["ollama", "lmstudio"]
+    assert discovery.folders == {"ollama": Path("/mine")}
+
+
+def test_an_unknown_store_is_a_bad_call(here, capsys):
+    """The names that there are, are said."""
+    with pytest.raises(SystemExit):
+        arguments("--stores", "olama")
+
+    assert "ollama" in capsys.readouterr().err
+
+
 def test_missing_models_folder_says_what_to_do(here):
     """No folder, no server: the error names the ways out."""
     (here / "models").rmdir()
