@@ -213,9 +213,11 @@ class LocalEngine:
         asked = Generate(next(self._numbers), device, handle, list(runs))
         return self._deltas(asked, [run.index for run in runs])
 
-    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+    async def embed(
+        self, device: str, handle: int, tickets: Sequence[int], salt: str = ""
+    ) -> list[bytes]:
         vectors = [b""] * len(tickets)
-        asked = Embed(next(self._numbers), device, handle, list(tickets))
+        asked = Embed(next(self._numbers), device, handle, list(tickets), salt)
         async with aclosing(self._deltas(asked, range(len(tickets)))) as deltas:
             async for delta in deltas:
                 if delta.failure:

@@ -20,6 +20,7 @@ from engine.api import (
     Run,
     Sampling,
     Spelling,
+    Spent,
     TextSource,
 )
 
@@ -130,7 +131,7 @@ class Start(Struct, frozen=True, tag=True):
 
     barred_token_ids: never to be generated. wants_vector: the model embeds or scores it and draws
     nothing. first_length: tokens of the first text of a pair; None where there is one text.
-    predicted_token_ids: of `Generation.prediction`.
+    predicted_token_ids: of `Generation.prediction`. salt: as of `Run`.
     """
 
     sequence: int
@@ -145,6 +146,7 @@ class Start(Struct, frozen=True, tag=True):
     first_length: int | None = None
     grammar: Constrain | None = None
     predicted_token_ids: list[int] = []
+    salt: str = ""
 
 
 class Stop(Struct, frozen=True, tag=True):
@@ -168,7 +170,8 @@ class Output(Struct, frozen=True, array_like=True):
 
     finish_reason "stop" means that the last id is a stop token. prompt_logprobs has one entry per
     prompt token scored in this step, the first token's included. vector: float32, little-endian.
-    accepted_tokens, rejected_tokens: predicted ones that were tried so far, by their fate.
+    accepted_tokens, rejected_tokens: predicted ones that were tried so far, by their fate. spent: with the
+    first of its tokens.
     """
 
     sequence: int
@@ -181,6 +184,7 @@ class Output(Struct, frozen=True, array_like=True):
     vector: bytes = b""
     accepted_tokens: int = 0
     rejected_tokens: int = 0
+    spent: Spent | None = None
 
 
 class Step(Struct, frozen=True, tag=True):
@@ -228,12 +232,13 @@ class Generate(Struct, frozen=True, tag=True):
 
 
 class Embed(Struct, frozen=True, tag=True):
-    """Each ticket's place is the index of its delta."""
+    """Each ticket's place is the index of its delta. salt: as of `Run`."""
 
     stream: int
     device: str
     handle: int
     tickets: list[int]
+    salt: str = ""
 
 
 class Cancel(Struct, frozen=True, tag=True):

@@ -20,10 +20,14 @@ from engine.api.models import (
     Tier,
 )
 from engine.api.replies import (
+    STEP_TOKENS_BOUNDS,
+    TOKEN_SECONDS_BOUNDS,
     Delta,
     DeviceStats,
     EngineStatus,
     FinishReason,
+    ModelStats,
+    Spent,
     TokenLogprob,
     ToolCallDelta,
     TopLogprob,
@@ -48,6 +52,8 @@ from engine.api.requests import (
 )
 
 __all__ = [
+    "STEP_TOKENS_BOUNDS",
+    "TOKEN_SECONDS_BOUNDS",
     "Capability",
     "ChatPrompt",
     "Delta",
@@ -69,6 +75,7 @@ __all__ = [
     "LoadOrder",
     "LoadReport",
     "ModelCard",
+    "ModelStats",
     "PairPrompt",
     "Prepared",
     "Prompt",
@@ -76,6 +83,7 @@ __all__ = [
     "Sampling",
     "Snippet",
     "Spelling",
+    "Spent",
     "Task",
     "TextPrompt",
     "TextSource",

@@ -64,11 +64,13 @@ class Engine(Protocol):
         iterator early cancels what is still running.
         """
 
-    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+    async def embed(
+        self, device: str, handle: int, tickets: Sequence[int], salt: str = ""
+    ) -> list[bytes]:
         """The vectors of prepared prompts, in their order, by a model for "embedding" or "rerank".
 
         Float32 values, little-endian: one score, of a pair, for each by a reranker. Cancelling stops
-        what is still running. Raises `bad_request` for a model that generates.
+        what is still running. salt: as of `Run`. Raises `bad_request` for a model that generates.
         """
 
     def on_lost(self, callback: Callable[[str], None]) -> None:

@@ -159,8 +159,13 @@ class Generation(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True):
-    """A sequence to start: a prepared prompt, its generation, and its choice index in the reply."""
+    """A sequence to start: a prepared prompt, its generation, and its choice index in the reply.
+
+    salt: sequences share what is cached of their prompts only with those of the same salt, so that
+    nobody can tell by the time an answer takes what others have asked.
+    """
 
     index: int
     ticket: int
     generation: Generation
+    salt: str = ""

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from itertools import islice, takewhile
 
 from engine.api import EngineError
+from engine.cache.table import BlockTable
 from engine.core.sequence import MAX_LENGTH, Sequence
 from engine.nn.model import Traits
 from engine.sampling.draw import seed_of
@@ -52,6 +53,7 @@ def sequence_of(
         first_length=MAX_LENGTH if start.first_length is None else start.first_length,
         constraint=constraint,
         prediction=_prediction(start, vocab_size),
+        table=BlockTable(start.salt.encode()),
         owner=owner,
         number=start.sequence,
     )

@@ -4,8 +4,9 @@ import time
 
 import structlog
 
-from engine.api import Failure
+from engine.api import Failure, Spent
 from engine.cache.caches import Caches
+from engine.core.counts import ModelCounts
 from engine.core.failures import failure_of
 from engine.core.plan import BatchPlan
 from engine.core.runner import LanguageModel, Result, Runner
@@ -24,7 +25,8 @@ class Resident:
     """Sequences of one model, advanced a step at a time.
 
     sequences: those that it had before it was paused. They are computed anew unless the caches are
-    the ones that they had. speculate: tokens that new ones guess ahead at most.
+    the ones that they had. speculate: tokens that new ones guess ahead at most. counts: what the
+    checkpoint's earlier residences counted.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class Resident:
         sequences: Sequences | None = None,
         *,
         speculate: int = 0,
+        counts: ModelCounts | None = None,
     ) -> None:
         self.caches = caches
-        self.sequences = sequences or Sequences(model, caches.manager, speculate)
+        self.sequences = sequences or Sequences(model, caches.manager, speculate, counts)
         if self.scheduler.cache is not caches.manager:
             self.scheduler.begin_anew(caches.manager)
         runner = Runner if model.traits.generates else VectorRunner
@@ -72,13 +75,18 @@ class Resident:
         except Exception as error:  # whatever a model raises must not end the loop
             log.exception("step_failed", sequences=len(plan.chunks))
             return self._fail(plan, failure_of(error))
-        self.sequences.pacing.measured(plan.num_prefill_tokens, time.perf_counter() - started)
+        ended = time.perf_counter()
+        self.sequences.pacing.measured(plan.num_prefill_tokens, ended - started)
         for sequence, result in results.items():
             if result.failure:
                 self.scheduler.remove(sequence)
         drawn = {s: [c.token_id for c in result.choices] for s, result in results.items()}
         taken = self.scheduler.complete(plan, drawn)
-        return [(s, _output(s, result, taken.get(s, 0))) for s, result in results.items()]
+        self.sequences.counts.stepped(plan, sum(taken.values()), ended)
+        return [
+            (s, _output(s, result, taken.get(s, 0), started, ended))
+            for s, result in results.items()
+        ]
 
     def _fail(self, plan: BatchPlan, failure: Failure) -> list[tuple[Sequence, Output]]:
         for chunk in plan.chunks:
@@ -99,7 +107,10 @@ def _says_something(output: Output) -> bool:
     )
 
 
-def _output(sequence: Sequence, result: Result, num_taken: int) -> Output:
+def _output(
+    sequence: Sequence, result: Result, num_taken: int, started: float, ended: float
+) -> Output:
+    """started, ended: of the step."""
     choices = result.choices[:num_taken]
     num_accepted, num_rejected = sequence.tried
     return Output(
@@ -113,4 +124,15 @@ def _output(sequence: Sequence, result: Result, num_taken: int) -> Output:
         vector=result.vector,
         accepted_tokens=num_accepted,
         rejected_tokens=num_rejected,
+        spent=None if sequence.is_begun else _begin(sequence, num_taken, started, ended),
     )
+
+
+def _begin(sequence: Sequence, num_taken: int, started: float, ended: float) -> Spent | None:
+    """How long the sequence waited and was read, if this step was the last that read its prompt."""
+    sequence.started_at = sequence.started_at or started
+    sequence.is_begun = num_taken > 0 or sequence.finish_reason is not None
+    if not sequence.is_begun:
+        return None
+    arrived_at = sequence.arrived_at or sequence.started_at
+    return Spent(sequence.started_at - arrived_at, ended - sequence.started_at)

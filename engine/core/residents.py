@@ -93,7 +93,10 @@ class Residents:
             by_owner.setdefault(sequence.owner, []).append(output)
             if output.finish_reason or output.failure:
                 del self._running[sequence.owner, sequence.number]
-        self.begun += resident.scheduler.take_begun()
+        begun = resident.scheduler.take_begun()
+        self.begun += begun
+        resident.sequences.counts.begun += begun
+        resident.sequences.counts.num_preempted += resident.scheduler.take_preempted()
         self.drafted += resident.scheduler.take_drafted()
         for owner, outputs in by_owner.items():
             self._reply.outputs(owner, outputs)
@@ -175,6 +178,7 @@ class Residents:
             sequences = self._sequences_for(work)
             refuse_misuse(work.start, sequences.traits)
             sequence = sequence_of(work.start, work.owner, sequences.vocab_size, work.constraint)
+            sequence.arrived_at = work.since
             sequences.scheduler.add(sequence)
         except EngineError as error:
             output = Output(number, [], [], [], failure=failure_of(error))

@@ -52,6 +52,7 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._begun = PromptCount()
         self._drafted = DraftCount()
+        self._num_preempted = 0
 
     def __len__(self) -> int:
         return len(self._running) + len(self._waiting)
@@ -97,6 +98,11 @@ class Scheduler:
         """The prompts that began since this was last asked."""
         begun, self._begun = self._begun, PromptCount()
         return begun
+
+    def take_preempted(self) -> int:
+        """How often a sequence had to begin again since this was last asked."""
+        preempted, self._num_preempted = self._num_preempted, 0
+        return preempted
 
     def take_drafted(self) -> DraftCount:
         """The guesses made since this was last asked."""
@@ -170,6 +176,7 @@ class Scheduler:
         sequence.num_computed = 0
 
     def _preempt(self, sequence: Sequence) -> None:
+        self._num_preempted += 1
         self._running.remove(sequence)
         self.cache.release(sequence.table)
         sequence.num_computed = 0

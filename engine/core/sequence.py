@@ -23,7 +23,8 @@ class Sequence:
     num_cached: prompt tokens that were in the cache when it first ran. never_ids: tokens that it must
     not make. first_length: tokens of the first text of a pair, or of all. drafter: guesses what comes
     next, once somebody has asked for that. constraint: the grammar that it follows, as far as it has
-    come. prediction: what a client expects it to say.
+    come. prediction: what a client expects it to say. arrived_at, started_at: of some clock, when it
+    came and when its first step began; 0 before that. is_begun: its first token is there.
     """
 
     token_ids: list[int]
@@ -45,6 +46,9 @@ class Sequence:
     prediction: tuple[int, ...] = ()
     constraint: Constraint | None = None
     finish_reason: FinishReason | None = None
+    arrived_at: float = 0.0
+    started_at: float = 0.0
+    is_begun: bool = False
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.token_ids)

@@ -1,6 +1,7 @@
 """What a model's sequences have, apart from its weights and their caches' tensors."""
 
 from engine.cache.manager import CacheManager
+from engine.core.counts import ModelCounts
 from engine.core.pacing import Pacing
 from engine.core.runner import LanguageModel
 from engine.core.scheduler import MAX_SEQUENCES, Scheduler
@@ -9,12 +10,23 @@ from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
 
 
 class Sequences:
-    """Who is next, and how fast prompts are read. It outlives the weights while they are paused."""
+    """Who is next, and how fast prompts are read. It outlives the weights while they are paused.
 
-    def __init__(self, model: LanguageModel, cache: CacheManager, speculate: int = 0) -> None:
+    counts: what all of this checkpoint's sequences did.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        cache: CacheManager,
+        speculate: int = 0,
+        counts: ModelCounts | None = None,
+    ) -> None:
         self.vocab_size, self.traits = model.vocab_size, model.traits
         self.scheduler = _scheduler(model, cache, speculate)
         self.pacing = Pacing(cache.block_size, MAX_STEP_ROWS)
+        self.counts = counts or ModelCounts()
+        self.counts.watch(self.scheduler)
 
     @property
     def is_idle(self) -> bool:

@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from engine.api import Form, Tier
 from engine.checkpoint import open_checkpoint
-from engine.checkpoint.stamps import stamps_of
+from engine.checkpoint.stamps import are_current, stamps_of
 from engine.kernels.trace import Tape
 from engine.nn.model import Model
 from engine.residency.host_memory import warm_budget
@@ -18,7 +18,9 @@ from engine.residency.image import open_outlined
 from engine.residency.image_store import ImageStore
 from engine.residency.loader import load
 from engine.residency.outline import Outline, Outlines, identity, outline_of
+from engine.residency.outline_file import decoded, encoded
 from engine.residency.pages import bring_back, let_go
+from engine.residency.sidecar import Question, Sidecars
 from engine.residency.warm import Kept, Warm
 
 
@@ -50,7 +52,7 @@ class Weights:
 
     def __init__(self, dtype: torch.dtype, images: ImageStore, warm_bytes: int | None) -> None:
         self._dtype, self._images = dtype, images
-        self._outlines = Outlines()
+        self._outlines, self._sidecars = Outlines(), Sidecars(images.folder)
         self._lock = threading.Lock()
         self._warm: Warm[_Image] = Warm(warm_budget(warm_bytes))
         self._open: dict[Opened, _Image] = {}
@@ -125,11 +127,27 @@ class Weights:
     def _outline(self, path: Path, take_time: Callable[[], None]) -> Outline:
         outline = self._outlines.find(path, self._dtype)
         if outline is None:
-            take_time()
-            with open_checkpoint(path) as checkpoint:
-                outline = outline_of(checkpoint, self._dtype)
+            question = Question.of(path, "outline", str(self._dtype))
+            outline = self._kept_outline(question, path)
+            if outline is None:
+                take_time()
+                with open_checkpoint(path) as checkpoint:
+                    outline = outline_of(checkpoint, self._dtype)
+                if content := encoded(outline):
+                    self._sidecars.keep(question, content)
             self._outlines.keep(outline)
         return outline
+
+    def _kept_outline(self, question: Question, path: Path) -> Outline | None:
+        """What another process has found out."""
+        content = self._sidecars.find(question)
+        if content is None:
+            return None
+        try:
+            outline = decoded(content)
+        except (LookupError, ValueError):
+            return None
+        return replace(outline, path=path) if are_current(outline.stamps) else None
 
     def _take(self, outline: Outline) -> "_Image | None":
         with self._lock:

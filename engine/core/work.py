@@ -1,8 +1,9 @@
 """What a step loop may be told, from any thread. Each is answered through `core.residents.Reply`."""
 
+import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.api import Failure
 from engine.cache.caches import Caches
@@ -62,12 +63,13 @@ class GiveUp:
 class Begin:
     """Start a sequence for `owner`, under the owner's number for it.
 
-    constraint: what its grammar was compiled to, or why it was not.
+    constraint: what its grammar was compiled to, or why it was not. since: of `time.perf_counter`.
     """
 
     owner: Hashable
     start: Start
     constraint: Constraint | Failure | None = None
+    since: float = field(default_factory=time.perf_counter, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,12 @@ class Generations:
             barred_token_ids=sorted(prompt.tokenizer.barred_ids),
             grammar=grammar,
             predicted_token_ids=list(predicted_ids),
+            salt=run.salt,
         )
 
-    def embed(self, stream: int, handle: int, index: int, prompt: PreparedPrompt) -> Start:
+    def embed(
+        self, stream: int, handle: int, index: int, prompt: PreparedPrompt, salt: str = ""
+    ) -> Start:
         """Enters a sequence that is embedded or scored; returns what to tell the worker."""
         sequence = next(self._numbers)
         writer = VectorWriter(index, len(prompt.token_ids))
@@ -75,6 +78,7 @@ class Generations:
             sampling=Sampling(),
             wants_vector=True,
             first_length=prompt.first_length,
+            salt=salt,
         )
 
     def step(self, outputs: list[Output]) -> tuple[StreamDeltas, list[int]]:

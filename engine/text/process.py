@@ -183,7 +183,9 @@ class TextProcess:
                 failure = Failure("internal", f"there is no prompt with ticket {ticket}")
                 self._send_deltas([(command.stream, Delta(index, failure=failure))])
             else:
-                start = worker.generations.embed(command.stream, command.handle, index, prompt)
+                start = worker.generations.embed(
+                    command.stream, command.handle, index, prompt, command.salt
+                )
                 worker.send(start)
 
     def _cancel(self, stream: int) -> None:

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from engine.api import Delta, FinishReason, Generation, Run, TokenLogprob, TopLogprob, Usage
+from engine.api import Delta, FinishReason, Generation, Run, Spent, TokenLogprob, TopLogprob, Usage
 from engine.text.detokenizer import Detokenizer
 from engine.text.held import HeldTokens, Token
 from engine.text.parts import Parts, PartsReader
@@ -41,6 +41,7 @@ class Writer:
         self._num_thought = 0
         self._cached_tokens = 0
         self._tried = (0, 0)
+        self._spent = Spent()
 
     def write(self, output: Output) -> tuple[Delta | None, bool]:
         """What to send, if anything, and whether a stop string has ended the sequence.
@@ -51,6 +52,7 @@ class Writer:
             return Delta(self._index, failure=output.failure), False
         self._cached_tokens = max(self._cached_tokens, output.cached_tokens)
         self._tried = (output.accepted_tokens, output.rejected_tokens)
+        self._spent = output.spent or self._spent
         if output.prompt_logprobs:
             self._take_prompt_logprobs(output.prompt_logprobs)
         echo, prompt_logprobs = self._prompt_part(is_last=output.finish_reason is not None)
@@ -158,6 +160,7 @@ class Writer:
             self._cached_tokens,
             self._num_thought,
             *self._tried,
+            self._spent,
         )
 
 

@@ -36,18 +36,20 @@ def parse_arguments() -> Namespace:
 
 async def serve(arguments: Namespace) -> None:
     """Runs a worker until its control channel ends."""
+    images = ImageStore.of(arguments.image_cache, arguments.image_cache_bytes)
     worker = Worker(
         await control_channel(arguments.control_fd, Command),
         device=arguments.device,
         memory_bytes=arguments.memory,
         dtype=arguments.dtype,
-        images=ImageStore.of(arguments.image_cache, arguments.image_cache_bytes),
+        images=images,
         host=HostMemory(arguments.warm_bytes, arguments.parked_bytes),
         threads=arguments.threads,
         kv_dtype=arguments.kv_dtype,
         speculate=arguments.speculate,
     )
     await worker.run(arguments.socket)
+    images.wait()  # what was built last; who can't wait for it kills this process
 
 
 if __name__ == "__main__":

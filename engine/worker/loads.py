@@ -119,7 +119,8 @@ class Loads:
             if not resumed.result():
                 raise EngineError("stale_handle", f"model {order.handle} was evicted meanwhile")
         else:
-            resident = Resident(model, caches, speculate=self._speculate)
+            counts = self._models.counts_of(order.path)
+            resident = Resident(model, caches, speculate=self._speculate, counts=counts)
             self._put(Add(order.handle, resident))
         return report
 

@@ -1,6 +1,7 @@
 """What models have beside the step loop: their weights, and caches that nothing runs on."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import torch
 from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder, LoadReport
 from engine.cache.caches import Caches
 from engine.cache.spec import KVDType, stored
+from engine.core.counts import ModelCounts
 from engine.core.opening import cache_size, report_of, runnable, workspace_of
 from engine.core.parking import DEFAULT_SHARE, CacheKey, Parking
 from engine.core.runner import LanguageModel
 from engine.core.weights import Opened, Weights
 from engine.residency.image_store import ImageStore
+from engine.worker.memory import Unreclaimed
 
 
 class Models:
@@ -36,6 +39,8 @@ class Models:
         self._parking = Parking(parked_bytes)
         self._opened: dict[int, Opened] = {}
         self._keys: dict[int, CacheKey] = {}  # also of those whose weights are let go of
+        self._counts: defaultdict[str, ModelCounts] = defaultdict(ModelCounts)
+        self._unreclaimed = Unreclaimed()
 
     def open(
         self,
@@ -91,6 +96,16 @@ class Models:
         opened = self._opened.pop(handle, None)
         return opened is not None and self._weights.close(opened)
 
+    def counts_of(self, path: str) -> ModelCounts:
+        """What is counted of a checkpoint, in whichever residence."""
+        return self._counts[path]
+
+    def look_at_memory(self) -> None:
+        """Sees what the process still holds, if no model is here: nothing else says what it is for."""
+        if not self._opened:
+            kept = self._weights.warm_bytes + self._parking.num_bytes
+            self._unreclaimed.look(kept)
+
     def counted(self, stats: DeviceStats) -> DeviceStats:
         """With what host memory is used for now."""
         return msgspec.structs.replace(
@@ -99,6 +114,8 @@ class Models:
             warm_bytes=self._weights.warm_bytes,
             parked_models=self._parking.num_models,
             parked_bytes=self._parking.num_bytes,
+            unreclaimed_bytes=self._unreclaimed.num_bytes,
+            models={path: counts.stats() for path, counts in list(self._counts.items())},
         )
 
     def _caches_for(self, order: LoadOrder, opened: Opened) -> Caches:

@@ -22,6 +22,7 @@ from engine.doctor import native
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.library import is_available
 from engine.residency.image_store import ImageStore
+from engine.residency.sidecar import Sidecars
 from engine.wire import (
     CancelLoad,
     Command,
@@ -77,7 +78,7 @@ class Worker:
         self._dtype, self._num_threads = compute_dtype(dtype), threads or num_threads()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inspector = Inspector(dtype, kv_dtype)
+        self._inspector = Inspector(dtype, kv_dtype, Sidecars(images.folder))
         self._steps = StepLoop(
             reply=self,
             on_tick=lambda stats: self._post(Tick(self._models.counted(stats))),
@@ -192,6 +193,7 @@ class Worker:
         # What stays warm leaves nothing to collect that matters, and a swap waits for this.
         if self._models.close(handle):
             give_back_memory()
+        self._models.look_at_memory()
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

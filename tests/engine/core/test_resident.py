@@ -136,3 +136,15 @@ def test_a_sequence_that_outgrows_the_cache_is_told(resident):
 
     assert len(tokens(outputs)) == 9
     assert outputs[-1].failure.code == "out_of_memory"
+
+
+def test_how_long_it_took_comes_with_the_first_token(resident):
+    """And with no other; the wait before the first step counts from the arrival."""
+    sequence = Sequence([1, 2, 3], 3, GREEDY, arrived_at=1.0)
+
+    first, *others = run(resident, sequence)[sequence]
+
+    assert first.spent is not None
+    assert first.spent.queue_seconds == sequence.started_at - 1.0
+    assert first.spent.prefill_seconds > 0
+    assert [output.spent for output in others] == [None, None]

@@ -9,10 +9,10 @@ import torch
 import engine.core.weights
 from engine.checkpoint import CheckpointError
 from engine.core.weights import Opened, Weights
-from engine.residency.image_store import ImageStore
+from engine.residency.sidecar import Sidecars
 from tests.engine.batches import logprobs_of
 from tests.engine.fixture_models import gguf_copy
-from tests.engine.residency.images import QUANTISED, kept, needs_native
+from tests.engine.residency.images import QUANTISED, PatientStore, kept, needs_native
 from tests.engine.residency.test_image import num_maps
 
 pytestmark = needs_native
@@ -22,7 +22,7 @@ ENOUGH = 2**30
 
 
 def weights_in(folder: Path | None, warm_bytes: int | None = ENOUGH) -> Weights:
-    return Weights(torch.float32, ImageStore(folder), warm_bytes)
+    return Weights(torch.float32, PatientStore(folder), warm_bytes)
 
 
 def opened(weights: Weights, path: Path = QUANTISED) -> Opened:
@@ -209,9 +209,8 @@ def test_other_forms_are_not_kept(form):
 
 def test_keys_tell_forms_and_dtypes_apart(tmp_path):
     """What has one key computes the same."""
-    exact, rounded = (
-        Weights(dtype, ImageStore(tmp_path), 0) for dtype in (torch.float32, torch.bfloat16)
-    )
+    images = PatientStore(tmp_path)
+    exact, rounded = (Weights(dtype, images, 0) for dtype in (torch.float32, torch.bfloat16))
     keys = {
         weights.open(QUANTISED, form).key
         for weights in (exact, rounded)
@@ -230,3 +229,38 @@ def test_a_touched_checkpoint_is_loaded_anew(tmp_path):
     os.utime(path, ns=(0, 0))
 
     assert opened(weights, path).tier == "built"
+
+
+def test_another_process_reads_no_headers(tmp_path, monkeypatch):
+    """What the first one found out is beside the images, and computes the same."""
+    first = opened(weights_in(tmp_path))
+    monkeypatch.setattr("engine.core.weights.open_checkpoint", refuse)
+    monkeypatch.setattr("engine.residency.image.open_checkpoint", refuse)
+    again = opened(weights_in(tmp_path))
+
+    assert (first.tier, again.tier) == ("built", "disk")
+    assert (again.key, again.tape) == (first.key, first.tape)
+    assert torch.equal(logprobs_of(again.model, [1, 2, 3]), logprobs_of(first.model, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80", b"rubbish"])
+def test_an_outline_that_cannot_be_read_is_made_anew(tmp_path, monkeypatch, content):
+    """Whatever stands in its file."""
+    opened(weights_in(tmp_path))
+    monkeypatch.setattr(Sidecars, "find", lambda *_: content)
+
+    assert opened(weights_in(tmp_path)).tier == "disk"
+
+
+def test_outlines_may_be_deleted(tmp_path):
+    """They are made anew."""
+    opened(weights_in(tmp_path))
+    for path in tmp_path.glob("*.known"):
+        path.unlink()
+
+    assert opened(weights_in(tmp_path)).tier == "disk"
+    assert len(kept(tmp_path, ".known")) == 1
+
+
+def refuse(path: object) -> None:
+    raise AssertionError(f"{path} is read")
