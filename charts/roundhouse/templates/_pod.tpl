@@ -23,6 +23,10 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.resourceClaims }}
+resourceClaims:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -117,7 +121,7 @@ envFrom:
   {{- else if eq $cache.type "hostPath" }}
   hostPath:
     path: {{ required "modelCache.hostPath: the path is needed" $cache.hostPath }}
-    type: DirectoryOrCreate
+    type: Directory # one that the kubelet makes belongs to root, and nothing could be written
   {{- else }}
   emptyDir:
     {{- toYaml $cache.emptyDir | nindent 4 }}
@@ -161,13 +165,16 @@ ports:
   - name: http
     containerPort: 8080
 startupProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet:
+    {{- include "roundhouse.ask" (list . "/readyz") | nindent 4 }}
   {{- toYaml .Values.probes.startup | nindent 2 }}
 livenessProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet:
+    {{- include "roundhouse.ask" (list . "/livez") | nindent 4 }}
   {{- toYaml .Values.probes.liveness | nindent 2 }}
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet:
+    {{- include "roundhouse.ask" (list . "/readyz") | nindent 4 }}
   {{- toYaml .Values.probes.readiness | nindent 2 }}
 lifecycle:
   {{- include "roundhouse.lifecycle" . | nindent 2 }}
@@ -175,6 +182,18 @@ resources:
   {{- include "roundhouse.resources" . | nindent 2 }}
 volumeMounts:
   {{- include "roundhouse.mounts" . | nindent 2 }}
+{{- end }}
+
+{{/* By a name that is answered to whatever config.allowed_hosts says; a kubelet asks by address. */}}
+{{- define "roundhouse.ask" -}}
+{{- $root := index . 0 }}
+path: {{ index . 1 }}
+port: http
+{{- if include "roundhouse.isTls" $root }}
+scheme: HTTPS
+{{- end }}
+httpHeaders:
+  - {name: Host, value: localhost}
 {{- end }}
 
 {{/* Endpoints forget a pod only after it was told to go; until then requests still come. */}}
@@ -203,6 +222,7 @@ preStop:
 
 {{/* Brings the models of `models`, each whole or not at all; what is there already costs nothing. */}}
 {{- define "roundhouse.puller" -}}
+name: pull
 {{ include "roundhouse.containerBasics" . }}
 args:
   - pull
@@ -212,7 +232,7 @@ args:
   - {{ . | quote }}
   {{- end }}
 resources:
-  {{- toYaml .Values.resources | nindent 2 }}
+  {{- toYaml .Values.pull.resources | nindent 2 }}
 volumeMounts:
   {{- include "roundhouse.mounts" . | nindent 2 }}
 {{- end }}
