@@ -6,6 +6,7 @@ client that does not read. What a body may take is bounded by `gateway.routes.bo
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -28,8 +29,8 @@ LINGER_SECONDS = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
-def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
-    """What makes the connections of one server."""
+def protocol_of(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
+    """What makes the connections of one server, each by the limits as they then are."""
     made = partial(Connection, limits=limits, clients=Counter())
     return cast(type[asyncio.Protocol], made)  # uvicorn only ever calls it
 
@@ -41,12 +42,14 @@ class Connection(HttpToolsProtocol):
     `stall_seconds`. clients: how many connections each address has, of all connections together.
     """
 
-    def __init__(self, *arguments: Any, limits: Limits, clients: Counter[str], **more: Any) -> None:
+    def __init__(
+        self, *arguments: Any, limits: Callable[[], Limits], clients: Counter[str], **more: Any
+    ) -> None:
         super().__init__(*arguments, **more)
-        self._limits = limits
+        self._limits = limits()
         self._clients = clients
         self._address = ""
-        self.timeout_keep_alive = limits.idle_seconds  # type: ignore[assignment]  # any number will do
+        self.timeout_keep_alive = self._limits.idle_seconds  # type: ignore[assignment]  # any number will do
         self._refusal: GatewayError | None = None
         self._method = b""
         self._is_upgrade = False
@@ -168,7 +171,8 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True  # whatever the app says of it now is heard by nobody
             self.cycle.message_event.set()
         self.transport.write(_response(error))
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no half-closed connections
+            self.transport.write_eof()
         # Closing at once would reset the connection while the client sends, and take the answer with it.
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 class ResponseStore:
     """Keeps responses in a file, or in memory for as long as the server runs.
 
-    One thread does all its work, in order: what was kept is found by whoever asks afterwards. Opens
+    Whoever asks says who they are, as `Kept.owner`, and finds what is theirs. One thread does all its work, in order: what was kept is found by whoever asks afterwards. Opens
     the file at once. Whatever the file refuses, then or later, is a `StoreError`.
     """
 
@@ -34,20 +34,20 @@ class ResponseStore:
         """item_ids: of its items and its output, by which it is found as well."""
         await self._call(lambda: self._table.put(kept, item_ids))
 
-    async def get(self, response_id: str) -> Kept | None:
-        return await self._call(lambda: self._table.get(response_id))
+    async def get(self, response_id: str, owner: str = "") -> Kept | None:
+        return await self._call(lambda: self._table.get(response_id, owner))
 
-    async def holder(self, item_id: str) -> Kept | None:
+    async def holder(self, item_id: str, owner: str = "") -> Kept | None:
         """The response that has an item of that id."""
-        return await self._call(lambda: self._table.holder(item_id))
+        return await self._call(lambda: self._table.holder(item_id, owner))
 
-    async def delete(self, response_id: str) -> bool:
+    async def delete(self, response_id: str, owner: str = "") -> bool:
         """Whether it was there."""
-        return await self._call(lambda: self._table.delete(response_id))
+        return await self._call(lambda: self._table.delete(response_id, owner))
 
-    async def chain(self, response_id: str) -> list[Kept] | None:
+    async def chain(self, response_id: str, owner: str = "") -> list[Kept] | None:
         """The response and all before it, the first one first; None if any of them is gone."""
-        return await self._call(lambda: self._table.chain(response_id))
+        return await self._call(lambda: self._table.chain(response_id, owner))
 
     async def close(self) -> None:
         await self._call(self._table.close)

@@ -4,7 +4,7 @@ import os
 import sqlite3
 from contextlib import closing
 
-VERSION = 1
+VERSION = 2
 MEMORY = ":memory:"
 
 _TABLE = """
@@ -15,15 +15,31 @@ CREATE TABLE response (
     num_bytes INTEGER NOT NULL,
     response BLOB NOT NULL,
     items BLOB NOT NULL,
-    events BLOB
+    events BLOB,
+    owner TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX response_used_at ON response (used_at);
+"""
+# clients make ids of items up, so that only one owner's are unique
+_ITEMS = """
 CREATE TABLE item (
-    id TEXT PRIMARY KEY,
-    response_id TEXT NOT NULL REFERENCES response (id) ON DELETE CASCADE
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    response_id TEXT NOT NULL REFERENCES response (id) ON DELETE CASCADE,
+    PRIMARY KEY (owner, id)
 ) STRICT;
 CREATE INDEX item_response_id ON item (response_id);
 """
+_FROM_1 = f"""
+ALTER TABLE response ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+DROP INDEX item_response_id;
+ALTER TABLE item RENAME TO item_1;
+{_ITEMS}
+INSERT INTO item SELECT id, '', response_id FROM item_1;
+DROP TABLE item_1;
+"""  # noqa: S608  # from the constant above
+_STEPS = {0: _TABLE + _ITEMS, 1: _FROM_1}
+"""By the version that is found: what makes it this one."""
 
 
 class StoreError(Exception):
@@ -52,7 +68,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     with closing(connection.execute("PRAGMA user_version")) as rows:
         (version,) = rows.fetchone()
-    if version not in (0, VERSION):
+    if version == VERSION:
+        return
+    if version not in _STEPS:
         raise StoreError(f"a store of version {version}; this server knows version {VERSION}")
-    if version == 0:
-        connection.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {VERSION}; COMMIT;")
+    step = _STEPS[version]
+    connection.executescript(f"BEGIN; {step} PRAGMA user_version = {VERSION}; COMMIT;")

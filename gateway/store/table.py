@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-_COLUMNS = "response.id, previous_id, response, items, events"
+_COLUMNS = "response.id, previous_id, response, items, events, response.owner"
 _NEWEST_THAT_FIT = """
 DELETE FROM response WHERE id NOT IN (
     SELECT id FROM (
@@ -19,7 +19,7 @@ class Kept(Struct, frozen=True):
     """A response as JSON, the items of its request as JSON, and its events as they were sent.
 
     previous_id: of the response whose conversation it goes on with. events: None unless they may be
-    asked for again.
+    asked for again. owner: whose it is; nobody else finds it. Empty for those who have no key.
     """
 
     id: str
@@ -27,6 +27,7 @@ class Kept(Struct, frozen=True):
     response: bytes
     items: bytes
     events: bytes | None = None
+    owner: str = ""
 
     @property
     def num_bytes(self) -> int:
@@ -56,28 +57,30 @@ class Table:
         with self._db:
             self._db.execute("BEGIN")
             self._db.execute(
-                "INSERT INTO response VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*row, kept.response, kept.items, kept.events),
+                "INSERT INTO response VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, kept.response, kept.items, kept.events, kept.owner),
             )
-            ids = [(item_id, kept.id) for item_id in item_ids]
-            self._db.executemany("INSERT OR REPLACE INTO item VALUES (?, ?)", ids)
+            ids = [(item_id, kept.owner, kept.id) for item_id in item_ids]
+            self._db.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", ids)
         self.num_bytes += kept.num_bytes
         self._prune()
 
-    def get(self, response_id: str) -> Kept | None:
-        return self._find(f"SELECT {_COLUMNS} FROM response WHERE id = ?", response_id)  # noqa: S608
+    def get(self, response_id: str, owner: str) -> Kept | None:
+        sql = f"SELECT {_COLUMNS} FROM response WHERE id = ?"  # noqa: S608
+        return self._find(sql, response_id, owner)
 
-    def holder(self, item_id: str) -> Kept | None:
+    def holder(self, item_id: str, owner: str) -> Kept | None:
         """The response that has an item of that id."""
         sql = f"SELECT {_COLUMNS} FROM item JOIN response ON response_id = response.id"  # noqa: S608
-        return self._find(f"{sql} WHERE item.id = ?", item_id)
+        return self._find(f"{sql} WHERE item.id = ?", item_id, owner)
 
-    def delete(self, response_id: str) -> bool:
-        found = self.get(response_id) is not None
-        self._remove("DELETE FROM response WHERE id = ? RETURNING num_bytes", response_id)
+    def delete(self, response_id: str, owner: str) -> bool:
+        found = self.get(response_id, owner) is not None
+        sql = "DELETE FROM response WHERE id = ? AND owner = ? RETURNING num_bytes"
+        self._remove(sql, response_id, owner)
         return found
 
-    def chain(self, response_id: str) -> list[Kept] | None:
+    def chain(self, response_id: str, owner: str) -> list[Kept] | None:
         """The response and all before it, the first one first; None if any of them is gone.
 
         Using the last one uses them all, so that none of them goes before it.
@@ -85,7 +88,7 @@ class Table:
         chain: list[Kept] = []
         place: str | None = response_id
         while place is not None:
-            kept = self.get(place)
+            kept = self.get(place, owner)
             if kept is None:
                 return None
             chain.append(kept)
@@ -102,8 +105,10 @@ class Table:
     def _oldest(self) -> float:
         return self._clock() - self._ttl_seconds
 
-    def _find(self, sql: str, key: str) -> Kept | None:
-        row = self._db.execute(f"{sql} AND used_at >= ?", (key, self._oldest)).fetchone()
+    def _find(self, sql: str, key: str, owner: str) -> Kept | None:
+        values = (key, owner, self._oldest)
+        sql = f"{sql} AND response.owner = ? AND used_at >= ?"
+        row = self._db.execute(sql, values).fetchone()
         return Kept(*row) if row else None
 
     def _prune(self) -> None:
@@ -111,5 +116,5 @@ class Table:
         if self.num_bytes > self._max_bytes:
             self._remove(_NEWEST_THAT_FIT, self._max_bytes)
 
-    def _remove(self, sql: str, value: str | float) -> None:
-        self.num_bytes -= sum(n for (n,) in self._db.execute(sql, (value,)).fetchall())
+    def _remove(self, sql: str, *values: str | float) -> None:
+        self.num_bytes -= sum(n for (n,) in self._db.execute(sql, values).fetchall())

@@ -18,6 +18,8 @@ _TYPES = {
     "not_found": "not_found_error",
     "request_too_large": "request_too_large",
     "request_timeout": "timeout_error",
+    "invalid_api_key": "authentication_error",
+    "insufficient_quota": "rate_limit_error",
     **dict.fromkeys(_PASSING, "overloaded_error"),
 }
 

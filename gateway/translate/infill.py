@@ -25,7 +25,7 @@ def read_infill(request: InfillRequest, model: KnownModel) -> Job:
     same = {name: value for name, value in fields.items() if name not in _OWN}
     seed = request.seed if (request.seed or 0) >= 0 else None
     asked = msgspec.convert(same | {"model": model.id, "seed": seed}, CompletionRequest)
-    job = read_completion(preset_completion(asked, model.preset), model.card, 1, 1)
+    job = read_completion(preset_completion(asked, model.defaults), model.card, 1, 1)
     return replace(
         job,
         prompts=(_prompt(request),),

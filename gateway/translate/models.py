@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.catalog.catalog import KnownModel
@@ -39,6 +40,10 @@ def read_model(model: KnownModel, status: ModelStatus, context_length: int) -> M
         device=status.device,
         leases=status.leases,
         waiting=status.waiting,
+        memory_bytes=status.bytes,
+        idle_seconds=status.idle_seconds,
+        load_seconds=status.load_seconds,
+        source=model.source,
         family=card.family,
         format=card.format,
         quantization=card.quantization,
@@ -50,6 +55,19 @@ def read_model(model: KnownModel, status: ModelStatus, context_length: int) -> M
         tasks=list(card.tasks),
         capabilities=[*card.tasks, *card.capabilities],
         architecture=Architecture(["text"], ["text"]),
+    )
+
+
+def read_remote(model: KnownModel) -> Model:
+    """One that another server has, which is always ready as far as we know."""
+    unloaded = ModelStatus(model.key)
+    return msgspec.structs.replace(
+        read_model(model, unloaded, model.card.context_length),
+        owned_by=model.upstream or "",
+        state="remote",
+        status=Status("loaded"),
+        source="upstream",
+        format="",
     )
 
 

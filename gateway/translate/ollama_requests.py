@@ -66,7 +66,7 @@ def _refuse_unsupported(request: GenerateRequest) -> None:
 
 def _chat_job(fields: dict[str, Any], model: KnownModel) -> Job:
     request = msgspec.convert(_given(fields), chat.ChatRequest)
-    job = read_chat(preset_chat(request, model.preset), model.card, max_choices=1)
+    job = read_chat(preset_chat(request, model.defaults), model.card, max_choices=1)
     return replace(job, clamps=True)
 
 
@@ -82,7 +82,7 @@ def _raw_job(request: GenerateRequest, model: KnownModel) -> Job:
         "logprobs": num_logprobs,
     }
     read = msgspec.convert(_given(fields), completion.CompletionRequest)
-    preset = preset_completion(read, model.preset)
+    preset = preset_completion(read, model.defaults)
     job = read_completion(preset, model.card, max_choices=1, max_prompts=1)
     return replace(job, max_tokens=preset.max_tokens, clamps=True)
 

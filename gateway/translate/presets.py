@@ -1,11 +1,10 @@
 """A preset's values laid under what a request says itself."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.config import Preset, SettingsError
+from gateway.config import Defaults, Preset, Settings, SettingsError
 from gateway.openai.chat import ChatRequest, Message
 from gateway.openai.completion import CompletionRequest
 from gateway.openai.sampling import SamplingFields
@@ -29,15 +28,20 @@ _INSTRUCTING = {"system", "developer"}
 Fields = TypeVar("Fields", bound=SamplingFields)
 
 
-def check_presets(presets: Mapping[str, Preset]) -> None:
+def check_presets(settings: Settings) -> None:
     """Raises `SettingsError` for what no request may say either, rather than refuse every one."""
-    for name, preset in presets.items():
-        for key in preset.template_kwargs:
-            if key not in ALLOWED:
-                known = ", ".join(sorted(ALLOWED))
-                raise SettingsError(
-                    f"[presets.{name!r}]: template_kwargs.{key}: not one of {known}"
-                )
+    _check("[defaults]", settings.defaults)
+    for name, model in settings.model.items():
+        _check(f"[model.{name!r}]", model)
+    for name, preset in settings.presets.items():
+        _check(f"[presets.{name!r}]", preset)
+
+
+def _check(named: str, defaults: Defaults) -> None:
+    for key in defaults.template_kwargs:
+        if key not in ALLOWED:
+            known = ", ".join(sorted(ALLOWED))
+            raise SettingsError(f"{named}: template_kwargs.{key}: not one of {known}")
 
 
 def preset_chat(request: ChatRequest, preset: Preset | None) -> ChatRequest:

@@ -52,7 +52,7 @@ def read_response(
             {"model": request.model, **_as_chat(request, items, past)}, ChatRequest
         )
         chat = msgspec.structs.replace(chat, **sampling)
-        job = read_chat(preset_chat(chat, model.preset), model.card, 1)
+        job = read_chat(preset_chat(chat, model.defaults), model.card, 1)
     except InvalidRequest as error:
         error.param = error.param and _in_own_words(error.param)
         error.message = _in_own_words(error.message)

@@ -1,0 +1,2 @@
+class KeysError(Exception):
+    """Keys that cannot be read or kept; the message names the file."""
