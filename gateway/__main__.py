@@ -5,7 +5,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import chat, demo, doctor, families, models, serve, version
+from gateway.cli import (
+    bench,
+    chat,
+    completion,
+    config,
+    demo,
+    disk,
+    doctor,
+    families,
+    keys,
+    models,
+    plan,
+    pull,
+    remove,
+    residence,
+    serve,
+    show,
+    version,
+)
 from gateway.cli.errors import CommandError
 
 
@@ -17,10 +35,20 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(metavar="COMMAND", required=True)
     serve.add_parser(commands)
     models.add_parsers(commands)
+    show.add_parser(commands)
+    residence.add_parsers(commands)
+    plan.add_parser(commands)
+    bench.add_parser(commands)
+    disk.add_parser(commands)
     chat.add_parser(commands)
     demo.add_parser(commands)
+    pull.add_parser(commands)
+    remove.add_parser(commands)
+    keys.add_parser(commands)
     families.add_parser(commands)
+    config.add_parser(commands)
     doctor.add_parser(commands)
+    completion.add_parser(commands, made)
     version.add_parser(commands)
     return made
 

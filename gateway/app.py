@@ -3,56 +3,61 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from socket import socket
-from types import FrameType
 
-import structlog
-import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
+from prometheus_client import CollectorRegistry
 
 from engine.api import Engine, ImageCache
 from gateway.catalog.catalog import Catalog
-from gateway.config import Settings, SettingsError
-from gateway.connections import protocol_of
+from gateway.catalog.stores import stores_of
+from gateway.config import Settings
+from gateway.config.source import Source
 from gateway.errors import error_response
 from gateway.events import Events
-from gateway.metrics import make_registry
+from gateway.journeys import JourneyObserver, Journeys
+from gateway.metrics import make_metrics
+from gateway.metrics.refused import count_refused
 from gateway.pool import Pool
 from gateway.routes.anthropic import AnthropicController
 from gateway.routes.chat import ChatController
 from gateway.routes.completions import CompletionController
+from gateway.routes.details import DetailsController
 from gateway.routes.edge import Edge
 from gateway.routes.embeddings import EmbeddingController
+from gateway.routes.guard import guard
 from gateway.routes.health import HealthController
 from gateway.routes.infill import InfillController
+from gateway.routes.keys import KeyController
 from gateway.routes.metrics import MetricsController
 from gateway.routes.models import ModelController
 from gateway.routes.ollama import OllamaController
 from gateway.routes.ollama_chat import OllamaChatController
+from gateway.routes.ollama_pull import OllamaPullController
 from gateway.routes.openapi import OpenApiController
 from gateway.routes.origins import Origins
 from gateway.routes.preload import preload_models
+from gateway.routes.pulling import with_pulls
 from gateway.routes.responses import ResponsesController
 from gateway.routes.router import RouterController
 from gateway.routes.services import Services
 from gateway.routes.tokens import TokenController
+from gateway.server import Server
+from gateway.slow import SlowLog
+from gateway.templates import aliases_of, templates_of
+from gateway.tracing import make_telemetry
 from gateway.translate.presets import check_presets
+from gateway.upstreams import Upstreams
 from gateway.wiring import (
     check_devices,
     devices_of,
     groups_of,
     host_memory_of,
     limits_of,
+    make_gate,
     make_store,
+    mentioned_in,
 )
-
-MAX_TEMPLATE_BYTES = 256 * 1024
-END_SECONDS = 1.0
-"""How long replies that were cut may take to say so."""
-
-log = structlog.get_logger()
 
 
 def create_app(settings: Settings, engine: Engine) -> Litestar:
@@ -62,6 +67,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         services.catalog.start()
+        services.upstreams.start()
         preload = asyncio.create_task(preload_models(services))
         services.preloading.add(preload)
         preload.add_done_callback(services.preloading.discard)
@@ -79,134 +85,105 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             ResponsesController,
             ModelController,
             RouterController,
+            DetailsController,
             OllamaController,
             OllamaChatController,
+            OllamaPullController,
             AnthropicController,
             TokenController,
             HealthController,
+            KeyController,
             MetricsController,
             OpenApiController,
         ],
         lifespan=[lifespan],
         state=State({"services": services}),
+        guards=[guard],
         exception_handlers={Exception: error_response},
-        request_max_body_size=settings.limits.body_bytes,
+        request_max_body_size=None,  # `gateway.routes.body` has the limit, which may change
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = Edge(app.asgi_handler, Origins(settings))
+    edge = Edge(app.asgi_handler, Origins(settings), services.metrics.responses)
+    services.when_reloaded.append(lambda settings: setattr(edge, "origins", Origins(settings)))
+    app.asgi_handler = edge
     return app
 
 
 def _make_services(settings: Settings, engine: Engine) -> Services:
     check_devices(settings, engine)
-    check_presets(settings.presets)
-    templates = {name: _read_template(path) for name, path in settings.chat_templates.items()}
+    check_presets(settings)
     catalog = Catalog(
         settings.models_dir,
         engine,
-        settings.aliases,
-        templates,
+        aliases_of(settings),
+        templates_of(settings),
         settings=settings.model,
         presets=settings.presets,
-        mentioned=[name for group in settings.groups for name in group.models],
+        defaults=settings.defaults,
+        stores=stores_of(settings.discovery),
+        mentioned=mentioned_in(settings),
     )
     pool = Pool(engine, limits_of(settings))
     events = Events(lambda: {model.id: pool.status(model.key) for model in catalog.models})
     pool.observe(events)
-    catalog.when_scanned = lambda: pool.regroup(groups_of(settings, catalog))
-    registry = make_registry(engine, pool)
+    catalog.when_scanned = lambda: pool.regroup(groups_of(services.settings, catalog))
+    registry = CollectorRegistry(auto_describe=True)
     store = make_store(settings.store)
-    return Services(settings, engine, catalog, pool, events, registry, store)
-
-
-def _read_template(path: Path) -> str:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"chat_templates: {path}: {error}") from None
-    if len(text) > MAX_TEMPLATE_BYTES:
-        raise SettingsError(f"chat_templates: {path}: more than {MAX_TEMPLATE_BYTES} bytes")
-    return text
-
-
-class Server(uvicorn.Server):
-    """Drains on the first signal, ends at once on the second, and says when it listens."""
-
-    def __init__(
-        self, app: Litestar, settings: Settings, on_ready: Callable[[State], None] | None = None
-    ) -> None:
-        super().__init__(_uvicorn_config(app, settings))
-        self._state = app.state
-        self._services: Services = app.state.services
-        self._on_ready = on_ready
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The inherited one would end the process by the signal once more, after a clean shutdown.
-
-        Runs between any two instructions of the loop's thread, so it only leaves word.
-        """
-        del frame
-        asyncio.get_running_loop().call_soon_threadsafe(self._stop, sig)
-
-    def _stop(self, sig: int) -> None:
-        log.info("stopping", signal=sig, at_once=self.should_exit)
-        if self.should_exit:
-            self._end()
-        self.should_exit = True
-        self._services.is_draining = True
-        self._services.events.close()  # they would outlast any grace
-
-    def _end(self) -> None:
-        """Streams get their error event; what does not end by itself then is left behind."""
-        self._services.cut()
-        asyncio.get_running_loop().call_later(END_SECONDS, setattr, self, "force_exit", True)
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        grace_seconds = self._services.settings.limits.shutdown_seconds
-        cut = asyncio.get_running_loop().call_later(grace_seconds, self._services.cut)
-        await super().shutdown(sockets)
-        cut.cancel()
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port, *_ = self.servers[0].sockets[0].getsockname()
-            self._state.address = (host, port)
-            log.info("listening", host=host, port=port)
-            if self._on_ready:
-                self._on_ready(self._state)
-
-
-def _uvicorn_config(app: Litestar, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=protocol_of(settings.limits),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=round(settings.limits.shutdown_seconds + END_SECONDS),
+    upstreams = Upstreams(settings.upstreams, registry)
+    metrics = make_metrics(
+        registry,
+        engine,
+        pool,
+        lambda: {model.id: model.card.path for model in [*upstreams.models, *catalog.models]},
+        vllm_names=settings.metrics.vllm_names,
     )
+    telemetry = make_telemetry(settings.traces)
+    # before the others, since it says what a request is called elsewhere
+    watching: list[JourneyObserver] = [telemetry] if telemetry else []
+    watching += [metrics.requests, SlowLog(lambda: services.settings.log.slow_seconds)]
+    journeys = Journeys(watching)
+    pool.observe(journeys)
+    catalog.is_elsewhere = upstreams.may_have
+    gate = make_gate(settings)
+    gate.on_refused = count_refused(registry, by_key=settings.keys.metrics_by_key)
+    services = with_pulls(
+        Services(
+            settings,
+            engine,
+            catalog,
+            pool,
+            events,
+            registry,
+            store,
+            upstreams,
+            gate,
+            metrics,
+            journeys,
+            telemetry,
+        )
+    )
+    return services
 
 
-def serve(settings: Settings, on_ready: Callable[[State], None] | None = None) -> None:
+def serve(
+    settings: Settings,
+    on_ready: Callable[[State], None] | None = None,
+    source: Source | None = None,
+) -> None:
     """Starts the engine and answers until a signal comes. Blocks.
 
-    on_ready: called once the port is bound, with `services` and `address` (host, port). Raises
+    source: where settings are read again when they change. on_ready: called once the port is bound, with `services` and `address` (host, port). Raises
     `EngineError` if the engine does not start, `SettingsError` for settings that cannot be used.
     """
     import uvloop
 
-    uvloop.run(_serve(settings, on_ready))
+    uvloop.run(_serve(settings, on_ready, source))
 
 
-async def _serve(settings: Settings, on_ready: Callable[[State], None] | None) -> None:
+async def _serve(
+    settings: Settings, on_ready: Callable[[State], None] | None, source: Source | None
+) -> None:
     from engine.client import LocalEngine
 
     devices = devices_of(settings)
@@ -222,6 +199,6 @@ async def _serve(settings: Settings, on_ready: Callable[[State], None] | None) -
     app = create_app(settings, engine)
     await engine.start()
     try:
-        await Server(app, settings, on_ready).serve()
+        await Server(app, settings, on_ready, source).serve()
     finally:
         await asyncio.shield(engine.stop())

@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from engine.api import EngineError, ErrorCode
+from gateway.hub.errors import HubCode, HubError
 from gateway.log import note
 from gateway.openai.errors import ErrorBody, ErrorReply
 
@@ -166,6 +167,46 @@ class ModelNotReady(GatewayError):
     code = "model_loading"
 
 
+class UpstreamFailed(GatewayError):
+    """Another server, which was to answer in our place, did not."""
+
+    status = 502
+    type = "server_error"
+    code = "upstream_failed"
+
+
+class UpstreamKeyRefused(UpstreamFailed):
+    """The other server refuses our key, not the client's: only who runs this one can mend that."""
+
+    code = "upstream_key_refused"
+    heals = False
+
+
+class UpstreamTimeout(UpstreamFailed):
+    status = 504
+    code = "upstream_timeout"
+
+
+class UpstreamUnavailable(UpstreamFailed):
+    """Every server that has the model failed a moment ago, and is left alone."""
+
+    status = 503
+    code = "upstream_unavailable"
+
+
+class UpstreamBusy(QueueFull):
+    """The other server has too much to do, or too much of us."""
+
+
+class UpstreamRefused(GatewayError):
+    """The other server finds the client's request wrong: its own words and status are passed on."""
+
+    def __init__(self, refused_with: int, body: ErrorBody) -> None:
+        super().__init__(body.message, body.param)
+        self.refused_with = refused_with
+        self.body = body
+
+
 class ShuttingDown(GatewayError):
     status = 503
     type = "server_error"
@@ -198,6 +239,42 @@ class ForbiddenOrigin(GatewayError):
     code = "forbidden_origin"
 
 
+class Unauthorized(GatewayError):
+    """A key is needed, and none came, or one that is not good."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class MissingScope(GatewayError):
+    """The key is good, but not for this."""
+
+    status = 403
+    type = "permission_error"
+    code = "insufficient_permissions"
+
+
+class SwapNotAllowed(GatewayError):
+    """The key may use models that are in memory, and have none brought there."""
+
+    status = 403
+    type = "permission_error"
+    code = "swap_not_allowed"
+
+
+class RateLimited(QueueFull):
+    """The key has used up what it may ask for in a minute, or at once."""
+
+
+class BudgetSpent(GatewayError):
+    """The key has used up its seconds of computing: to ask again soon is of no use."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    heals = False
+
+
 class ClientGone(Exception):
     """The client closed its connection before it was answered. Nobody hears the reply."""
 
@@ -218,6 +295,8 @@ class Problem(Struct, frozen=True):
         if self.retry_after_seconds is not None:
             seconds = min(max(self.retry_after_seconds, 1), MAX_RETRY_AFTER_SECONDS)
             headers["retry-after"] = str(round(seconds))
+        if self.status == 401:
+            headers["www-authenticate"] = 'Bearer realm="roundhouse"'
         if self.status in {408, 413}:  # what is left of the body is not read
             headers["connection"] = "close"
         return headers
@@ -251,6 +330,11 @@ def _(error: GatewayError) -> Problem:
     return Problem(error.status, body, error.heals, error.retry_after_seconds)
 
 
+@problem_of.register
+def _(error: UpstreamRefused) -> Problem:
+    return Problem(error.refused_with, error.body)
+
+
 class _Meaning(Struct, frozen=True):
     status: int
     type: str
@@ -281,6 +365,30 @@ def _(error: EngineError) -> Problem:
     meaning = _ENGINE[error.code]
     param = error.param or _ENGINE_PARAMS.get(error.code)
     body = ErrorBody(error.message, meaning.type, param, meaning.code)
+    return Problem(meaning.status, body, meaning.heals, meaning.retry_after_seconds)
+
+
+_HUB: dict[HubCode, _Meaning] = {
+    "bad_reference": _Meaning(400, "invalid_request_error", "bad_reference"),
+    "not_found": _Meaning(404, "invalid_request_error", "model_not_found"),
+    "nothing_to_pull": _Meaning(404, "invalid_request_error", "model_not_found"),
+    "denied": _Meaning(403, "permission_error", "hub_access_denied"),
+    "not_allowed": _Meaning(403, "permission_error", "not_allowed"),
+    "outside": _Meaning(403, "permission_error", "not_allowed"),
+    "offline": _Meaning(503, "server_error", "hub_offline", heals=False),
+    "unreachable": _Meaning(502, "server_error", "hub_unreachable"),
+    "corrupt": _Meaning(502, "server_error", "download_corrupt"),
+    "disk_full": _Meaning(507, "server_error", "disk_full", heals=False),
+    "cannot_write": _Meaning(500, "server_error", "cannot_write", heals=False),
+    "busy": _Meaning(429, "rate_limit_error", "rate_limit_exceeded", retry_after_seconds=60),
+    "cancelled": _Meaning(409, "invalid_request_error", "pull_cancelled", heals=False),
+}
+
+
+@problem_of.register
+def _(error: HubError) -> Problem:
+    meaning = _HUB[error.code]
+    body = ErrorBody(f"{error.message}.", meaning.type, "model", meaning.code)
     return Problem(meaning.status, body, meaning.heals, meaning.retry_after_seconds)
 
 
@@ -335,7 +443,7 @@ class ErrorHandler:
 
     def __call__(self, _: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         problem = problem_of(error)
-        note(error=problem.body.message)
+        note(error=problem.body.message, error_code=problem.body.code or problem.body.type)
         if not is_foreseen(error):
             log.error("request_failed", exc_info=error)
         status, body = self.shape(problem)

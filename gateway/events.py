@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from msgspec import Struct
+
 from engine.api import ErrorCode, LoadReport
 from gateway.pool import ModelStatus
 from gateway.pool.actions import Action, Evict, EvictReason, Load, Pause
@@ -14,6 +16,9 @@ MAX_EVENTS = 256
 LOOK_SECONDS = 0.25
 """How often loads are asked how far they are, while somebody listens."""
 
+Event = tuple[str, ModelStatus | None] | Struct
+"""A change of a model's state, or an event that somebody made elsewhere."""
+
 Facts = tuple[str, int]
 """What a listener is told the changes of: a model's state, and the percentage of its load."""
 
@@ -22,9 +27,9 @@ class Listener:
     """Ids whose model has changed, each with its status; None ends it, "*" is the list itself."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[tuple[str, ModelStatus | None] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
-    def tell(self, event: tuple[str, ModelStatus | None]) -> bool:
+    def tell(self, event: Event) -> bool:
         """False if it reads too slowly; it then hears no more."""
         if self._queue.qsize() >= MAX_EVENTS:
             self.end()
@@ -38,9 +43,7 @@ class Listener:
             self._queue.get_nowait()
         self._queue.put_nowait(None)
 
-    async def events(
-        self, seconds: float
-    ) -> AsyncGenerator[tuple[str, ModelStatus | None] | None, None]:
+    async def events(self, seconds: float) -> AsyncGenerator[Event | None, None]:
         """What happens, as it does, and None after every silence of `seconds`."""
         while True:
             try:
@@ -137,7 +140,11 @@ class Events:
             self._timer.cancel()
 
     def _tell(self, model: str, status: ModelStatus | None) -> None:
-        slow = {listener for listener in self._listeners if not listener.tell((model, status))}
+        self.tell((model, status))
+
+    def tell(self, event: Event) -> None:
+        """Everybody, of what happens elsewhere than in the pool."""
+        slow = {listener for listener in self._listeners if not listener.tell(event)}
         self._listeners -= slow
 
     def _arm(self) -> None:

@@ -58,6 +58,15 @@ def parse_bytes(text: str) -> Bytes:
     return Bytes(float(found["number"]) * base ** _EXPONENTS[unit.rstrip("b").rstrip("i")])
 
 
+def shown_bytes(num_bytes: float) -> str:
+    """For people, in decimal units as disks are sold: "98.4 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} TB"
+
+
 def parse_duration(value: str | float) -> Duration:
     """Reads what Ollama's `keep_alive` may be: seconds, "10m", "1h30m"; negative is for ever."""
     seconds = _read_duration(value.strip()) if isinstance(value, str) else float(value)

@@ -1,6 +1,8 @@
 """Settings as the engine and the pool want them."""
 
 import itertools
+import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,23 +10,30 @@ from pathlib import Path
 from engine.api import Device, Engine, HostMemory
 from gateway.catalog.catalog import Catalog
 from gateway.config import ModelSettings, Settings, SettingsError, StoreSettings
+from gateway.keys import Gate, Keyring, KeysError
+from gateway.keys.keeper import Keeper
+from gateway.keys.keyring import VARIABLE, database_path
 from gateway.pool import Group, Place, PoolLimits, Terms, places_for
 from gateway.store import MEMORY, ResponseStore, StoreError
 
 
 def check_devices(settings: Settings, engine: Engine) -> None:
     """Devices come and go only with a start, so a name that leads to none is a mistake."""
-    known = [device.name for device in engine.devices]
-    for group in settings.tensor_parallel:
-        _check_names("tensor_parallel", group, known)
-    for name, model in settings.model.items():
-        _check_names(f"[model.{name!r}]: devices", model.devices, known)
-        _check_spread(name, model, settings, known)
+    check_device_names(settings, [device.name for device in engine.devices])
     sizes = [model.tensor_parallel or 1 for model in settings.model.values()]
     if not engine.can_spread and (settings.tensor_parallel or max(sizes, default=1) > 1):
         raise SettingsError(
             "tensor_parallel: a model cannot be spread over devices yet; each has to fit on one"
         )
+
+
+def check_device_names(settings: Settings, known: list[str]) -> None:
+    """Raises `SettingsError` for one that is not among the known, and for too few of them."""
+    for group in settings.tensor_parallel:
+        _check_names("tensor_parallel", group, known)
+    for name, model in settings.model.items():
+        _check_names(f"[model.{name!r}]: devices", model.devices, known)
+        _check_spread(name, model, settings, known)
 
 
 def _check_names(setting: str, names: list[str], known: list[str]) -> None:
@@ -87,6 +96,11 @@ def groups_of(settings: Settings, catalog: Catalog) -> list[Group]:
     ]
 
 
+def mentioned_in(settings: Settings) -> list[str]:
+    """Names of models that groups speak of."""
+    return [name for group in settings.groups for name in group.models]
+
+
 def make_store(settings: StoreSettings) -> ResponseStore:
     """Raises `SettingsError` for a file that cannot be used."""
     path = MEMORY if settings.path == "memory" else str(Path(settings.path).expanduser())
@@ -94,6 +108,35 @@ def make_store(settings: StoreSettings) -> ResponseStore:
         return ResponseStore(path, settings.keep, settings.max_bytes)
     except StoreError as error:
         raise SettingsError(f"[store]: path: {error}") from None
+
+
+def make_gate(settings: Settings) -> Gate:
+    """Raises `SettingsError` for keys that cannot be read, and where nobody could ask for anything."""
+    keyring = keyring_of(settings)
+    try:
+        keeper = Keeper(database_path(settings.keys), time.time)
+    except KeysError as error:
+        raise SettingsError(f"[keys]: {error}") from None
+    check_reachable(settings, keyring)
+    return Gate(settings, keyring, keeper)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Raises `SettingsError` for keys that cannot be read."""
+    try:
+        return Keyring(settings.keys, os.environ.get(VARIABLE), time.monotonic)
+    except KeysError as error:
+        raise SettingsError(f"[keys]: {error}") from None
+
+
+def check_reachable(settings: Settings, keyring: Keyring) -> None:
+    """Raises `SettingsError` where others can reach the server and nobody said who may use it."""
+    if not settings.is_loopback and settings.keys.anonymous is None and not keyring.keys:
+        raise SettingsError(
+            f"host {settings.host}: others can reach this server, so who may use it must be said: make "
+            f"a key with 'roundhouse key create --name NAME', or name [keys] file, or let everybody use "
+            f'its models with [keys] anonymous = ["infer"]'
+        )
 
 
 def limits_of(settings: Settings) -> PoolLimits:

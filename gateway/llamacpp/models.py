@@ -36,8 +36,39 @@ class StatusChange(Struct, frozen=True):
     progress: LoadProgress | UnsetType = UNSET
 
 
+class FileProgress(Struct, frozen=True):
+    """Bytes."""
+
+    done: int
+    total: int
+
+
+class DownloadEvent(Struct, frozen=True):
+    """An event of `GET /models/sse`: a model comes from the hub. data: by file."""
+
+    model: str
+    data: dict[str, FileProgress]
+    event: str = "download_progress"
+
+
+class DownloadFailure(Struct, frozen=True):
+    code: str
+    message: str
+
+
+class DownloadFailed(Struct, frozen=True):
+    """An event of `GET /models/sse`: a model will not come."""
+
+    model: str
+    data: DownloadFailure
+    event: str = "download_failed"
+
+
 class ModelEvent(Struct, frozen=True):
-    """An event of `GET /models/sse`. model: an id, or "*" when the list itself has changed."""
+    """An event of `GET /models/sse`. model: an id, or "*" when the list itself has changed.
+
+    event: status_change, models_reload, download_finished or model_remove.
+    """
 
     model: str
     event: str

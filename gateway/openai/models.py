@@ -17,6 +17,9 @@ class Model(Struct, frozen=True, kw_only=True):
     context_length: tokens that a prompt and its completion may fill here, which the device's memory
     may make fewer than the model knows (`max_position_embeddings` of the checkpoint). device: where
     it is resident, if it is. leases, waiting: requests that it serves now, and that wait for it.
+    source: where its files lie: models for the models folder, or the program whose store it is.
+    memory_bytes: taken now; idle_seconds: since its last request, null while it serves one or is not
+    loaded; load_seconds: of its last load.
     capabilities: its tasks, and of tools, reasoning, system and fill those that its template and its
     tokens show.
     """
@@ -35,6 +38,10 @@ class Model(Struct, frozen=True, kw_only=True):
     device: str | None
     leases: int
     waiting: int
+    memory_bytes: int = 0
+    idle_seconds: float | None = None
+    load_seconds: float | None = None
+    source: str = "models"
     family: str
     format: str
     quantization: str
@@ -51,3 +58,9 @@ class Model(Struct, frozen=True, kw_only=True):
 class ModelList(Struct, frozen=True):
     data: list[Model]
     object: str = "list"
+
+
+class DeletedModel(Struct, frozen=True):
+    id: str
+    object: str = "model"
+    deleted: bool = True

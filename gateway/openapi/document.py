@@ -12,6 +12,7 @@ from litestar.routes import HTTPRoute
 from gateway.errors import ErrorHandler, error_response
 from gateway.openapi.answers import HEADERS, Failure, answers_of, failures_of
 from gateway.openapi.failures import BUG, EDGE
+from gateway.openapi.failures import KEY as KEY_FAILURES
 from gateway.openapi.operation import JSON, KEY, Operation, Parameter, Tag
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.version import own_version
@@ -81,7 +82,8 @@ def _place(route: HTTPRoute, method: str, handler: HTTPRouteHandler, operation: 
     handlers = handler.resolve_exception_handlers()
     responder = handlers.get(Exception)
     shape = responder.shape if isinstance(responder, ErrorHandler) else error_response.shape
-    failures = failures_of((*operation.failures, BUG), shape)
+    keyed = () if operation.scope == "open" else KEY_FAILURES
+    failures = failures_of((*operation.failures, *keyed, BUG), shape)
     failures += failures_of([EDGE], error_response.shape)
     path, names = _template(route)
     identity = _identity(operation, handler, route.path, method)

@@ -10,6 +10,8 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from engine.api import EngineError, ErrorCode
 from gateway import errors
+from gateway.hub.errors import HubError
+from gateway.openai.errors import ErrorBody
 
 Failures = tuple[Exception, ...]
 
@@ -23,6 +25,14 @@ BUG: Final = RuntimeError()
 
 EDGE: Final = errors.ForbiddenOrigin("")
 """Raised round the app, so that it has OpenAI's shape whatever the route."""
+
+KEY: Final = (
+    errors.Unauthorized(""),
+    errors.MissingScope(""),
+    errors.RateLimited("", None, 1),
+    errors.BudgetSpent(""),
+)
+"""Each request of a route that is not open to all needs a key that is good for it."""
 
 BODY: Final[Failures] = (
     msgspec.DecodeError(),
@@ -50,6 +60,7 @@ LEASE: Final[Failures] = (
     errors.ModelLoadFailed(""),
     errors.ModelNotLoaded(""),
     errors.ModelTooLarge(""),
+    errors.SwapNotAllowed(""),
     errors.PinnedModelsInTheWay(""),
     errors.ModelUnloaded(""),
     errors.ShuttingDown(""),
@@ -57,8 +68,44 @@ LEASE: Final[Failures] = (
 )
 """The pool brings a model into memory, and a worker runs it."""
 
+_REFUSED: Final = ErrorBody("", "invalid_request_error")
+
+UPSTREAM: Final[Failures] = (
+    errors.UpstreamFailed(""),
+    errors.UpstreamKeyRefused(""),
+    errors.UpstreamTimeout(""),
+    errors.UpstreamUnavailable(""),
+    errors.UpstreamBusy(""),
+    *(errors.UpstreamRefused(status, _REFUSED) for status in (400, 413, 415, 422)),
+)
+"""Another server answers, or does not."""
+
+PULL: Final[Failures] = tuple(
+    HubError(code, "") for code in ("bad_reference", "not_allowed", "busy")
+)
+"""A model is to come from the hub."""
+
+BROUGHT: Final[Failures] = (
+    *PULL,
+    *(
+        HubError(code, "")
+        for code in (
+            "not_found",
+            "offline",
+            "unreachable",
+            "disk_full",
+            "cannot_write",
+            "cancelled",
+        )
+    ),
+)
+"""And is waited for."""
+
+REMOVAL: Final[Failures] = (HubError("not_allowed", ""), HubError("cannot_write", ""))
+"""A model is removed from the models folder."""
+
 GRAMMAR: Final[Failures] = (errors.InvalidSchema(""), errors.InvalidGrammar(""))
 """An answer is made to follow a schema or a grammar."""
 
-VECTORS: Final[Failures] = (*BODY, *MODEL, *TEXT, *LEASE)
+VECTORS: Final[Failures] = (*BODY, *MODEL, *TEXT, *LEASE, *UPSTREAM)
 GENERATION: Final[Failures] = (*VECTORS, *GRAMMAR)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway import sse
+from gateway.config import Scope
 
 KEY: Final = "operation"
 """Of a handler's `opt`."""
@@ -23,6 +24,9 @@ Tag = Literal[
     "Ollama",
     "Server",
 ]
+Access = Scope | Literal["open", "metrics"]
+"""What a route is for: a scope that a key must have, or that it is for everybody. metrics: as `manage`,
+unless the operator opens them."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,15 @@ class Parameter:
 class Operation:
     """id: unique in the document; on a handler's further paths it gets a suffix.
 
-    body: what the handler decodes its body with. failures: one of each error that the handler may
-    raise, beside those that every route has. empty: further statuses, without a body, by reason.
+    scope: what a key needs. body: what the handler decodes its body with. failures: one of each error
+    that the handler may raise, beside those that every route has. empty: further statuses, without a
+    body, by reason.
     """
 
     id: str
     summary: str
     tag: Tag
+    scope: Access
     replies: tuple[Reply, ...]
     body: msgspec.json.Decoder[Any] | None
     parameters: tuple[Parameter, ...]
@@ -88,6 +94,7 @@ def operation(
     summary: str,
     tag: Tag,
     *replies: Reply,
+    scope: Access,
     body: msgspec.json.Decoder[Any] | None = None,
     parameters: tuple[Parameter, ...] = (),
     failures: tuple[Exception, ...] = (),
@@ -98,6 +105,7 @@ def operation(
         id=operation_id,
         summary=summary,
         tag=tag,
+        scope=scope,
         replies=replies,
         body=body,
         parameters=parameters,

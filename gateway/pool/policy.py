@@ -68,6 +68,13 @@ class Policy(Settling):
             model.terms = self._with_pin(key, model.terms)
         return self.settle(now)
 
+    def renewed(self, key: str, terms: Terms, now: float) -> list[Action]:
+        """The operator has other terms for the model, which do not wait for its next request."""
+        model = self.models.get(key)
+        if model is not None and terms != model.terms:
+            self._take_terms(model, terms)
+        return self.settle(now)
+
     def unload_requested(self, key: str, force: bool, now: float) -> list[Action]:
         """The model goes once nobody uses it; who asks for it meanwhile has it loaded anew.
 
@@ -203,11 +210,16 @@ class Policy(Settling):
         claims = self.claims(now)
         return plan_of(wish, known, claims, models=self.models, timing=self.timing, now=now)
 
-    def fit(self, card: ModelCard, terms: Terms = DEFAULT_TERMS) -> Fit | TooLarge:
-        """How the model would be loaded, and where."""
+    def fit(
+        self, card: ModelCard, terms: Terms = DEFAULT_TERMS, key: str | None = None
+    ) -> Fit | TooLarge:
+        """How the model would be loaded, and where; how it was, if it is there by that key."""
+        known = self.models.get(key) if key else None
+        if known is not None and known.resident is not None:
+            return known.fit
         names = [device.name for device in self.devices]
         places = places_for(names, self.limits.tensor_parallel, terms)
-        return fit(card, self.devices, self.limits.max_context, places)
+        return fit(card, self.devices, terms.max_context or self.limits.max_context, places)
 
     def _expecting(self, handle: int, *phases: Phase) -> Resident | None:
         """Who an outcome is about; None if part of it was lost meanwhile, as all the rest will be."""
@@ -222,14 +234,17 @@ class Policy(Settling):
         if model is None:
             model = self.models[key] = Model(key, found)
             model.keep_alive_seconds = terms.keep_alive_seconds
-        # as in Ollama: keep_alive 0 unloads it now, and not after each later request too
-        if model.is_away or model.terms.keep_alive_seconds != terms.keep_alive_seconds:
-            model.keep_alive_seconds = terms.keep_alive_seconds
-        model.terms = self._with_pin(key, terms)
+        self._take_terms(model, terms)
         model.id = name or key
         if model.resident is None:
             model.fit = found  # the file may have been replaced since
         return model
+
+    def _take_terms(self, model: Model, terms: Terms) -> None:
+        # as in Ollama: keep_alive 0 unloads it now, and not after each later request too
+        if model.is_away or model.terms.keep_alive_seconds != terms.keep_alive_seconds:
+            model.keep_alive_seconds = terms.keep_alive_seconds
+        model.terms = self._with_pin(model.key, terms)
 
 
 def _was_running(resident: Resident) -> bool:

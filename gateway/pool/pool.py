@@ -142,9 +142,24 @@ class Pool:
             model.key, model.card, self._clock(), name=model.id, terms=model.terms
         )
 
-    def fit(self, card: ModelCard, terms: Terms = DEFAULT_TERMS) -> Fit | TooLarge:
-        """How the model would be loaded, hence the context it serves, whether loaded or not."""
-        return self._policy.fit(card, terms)
+    def fit(
+        self, card: ModelCard, terms: Terms = DEFAULT_TERMS, key: str | None = None
+    ) -> Fit | TooLarge:
+        """How the model would be loaded, hence the context it serves, whether loaded or not.
+
+        key: of a model that may be loaded, on terms from before the settings were changed.
+        """
+        return self._policy.fit(card, terms, key)
+
+    def retune(self, limits: PoolLimits) -> None:
+        """Other limits from now on; what is loaded keeps the context that it has."""
+        self._policy.retune(limits)
+
+    def renew(self, models: Sequence[PoolModel]) -> None:
+        """Other terms from now on, for those of the models that were ever asked for."""
+        for model in models:
+            if model.key in self._models:
+                self._act(self._policy.renewed(model.key, model.terms, self._clock()))
 
     # --- for those who watch --------------------------------------------------------------------
 

@@ -28,6 +28,10 @@ class Requests:
         self._waiting: dict[int, Model] = {}
         self._leases: dict[int, Resident] = {}
 
+    def retune(self, limits: PoolLimits) -> None:
+        """Those who wait already are not refused for a shorter queue."""
+        self._limits = limits
+
     def admit(self, request: int, model: Model, priority: int, now: float) -> None:
         """Lets the request wait, or refuses it."""
         refusal = self._refusal(model, now)

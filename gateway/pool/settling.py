@@ -48,6 +48,12 @@ class Settling:
         """Takes effect with the next event."""
         self._groups = Groups(groups)
 
+    def retune(self, limits: PoolLimits) -> None:
+        """Takes effect with the next event."""
+        self.limits = limits
+        self.timing = Timing(limits)
+        self.requests.retune(limits)
+
     def settle(self, now: float) -> list[Action]:
         self.settled_at = now
         self.swaps.advance(now)

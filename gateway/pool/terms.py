@@ -10,6 +10,7 @@ class Terms:
     priority: each level counts as so much waiting already done (`PoolLimits.priority_seconds`).
     devices: where it may go; empty for anywhere.
     tensor_parallel: over how many devices it is spread; None: over the fewest that hold it.
+    max_context: the longest it is given, instead of `PoolLimits.max_context`.
     """
 
     pinned: bool = False
@@ -17,6 +18,7 @@ class Terms:
     priority: int = 0
     devices: tuple[str, ...] = ()
     tensor_parallel: int | None = None
+    max_context: int | None = None
 
 
 DEFAULT_TERMS = Terms()

@@ -25,6 +25,7 @@ from gateway.openapi.failures import BODY, GENERATION, MODEL, TEXT
 from gateway.openapi.operation import as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.exchange import Exchange
+from gateway.routes.naming import find_here
 from gateway.routes.prepare import prepared
 from gateway.routes.respond import respond
 from gateway.routes.services import services_of
@@ -74,6 +75,7 @@ class AnthropicController(Controller):
             "Anthropic",
             as_json(Message, ErrorReply),
             as_stream(FRAMING, *EVENTS),
+            scope="infer",
             body=_messages,
             failures=GENERATION,
         ),
@@ -84,7 +86,7 @@ class AnthropicController(Controller):
         message = decode(await read_body(request, limits.body_seconds), _messages)
 
         def read(model: KnownModel) -> Job:
-            return read_message_job(message, model.card, model.preset)
+            return read_message_job(message, model.card, model.defaults)
 
         def reply_of(model_id: str, job: Job) -> MessageReply:
             return MessageReply(model_id, job, shows_thinking(message))
@@ -100,6 +102,7 @@ class AnthropicController(Controller):
             "How long a conversation is",
             "Anthropic",
             as_json(TokenCount),
+            scope="infer",
             body=_count,
             failures=(*BODY, *MODEL, *TEXT),
         ),
@@ -109,8 +112,8 @@ class AnthropicController(Controller):
         services = services_of(request)
         body = await read_body(request, services.settings.limits.body_seconds)
         count = decode(body, _count)
-        model = await services.catalog.resolve(count.model)
-        job = read_message_job(count, model.card, model.preset)
+        model = await find_here(services, count.model)
+        job = read_message_job(count, model.card, model.defaults)
         async with prepared(services, model, job.prompts) as prompts:
             num_tokens = sum(len(prompt.token_ids) for prompt in prompts)
         return Response(_encode(TokenCount(num_tokens)), media_type="application/json")

@@ -1,6 +1,7 @@
 """Bytes of a request to a wire struct."""
 
 import asyncio
+import math
 import re
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 
 from gateway.errors import ClientGone, InvalidRequest, RequestTimeout, UnsupportedEncoding
+from gateway.routes.services import services_of
 
 MAX_DEPTH = 64
 DISCARD_BYTES = 256 * 2**20
@@ -25,7 +27,7 @@ Wire = TypeVar("Wire")
 
 
 async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
-    """Raises `RequestTimeout` if it does not come in time, and 413 if it is over the app's limit.
+    """Raises `RequestTimeout` if it does not come in time, and 413 if it is over the limit.
 
     A body that is packed is not unpacked: a few bytes could become any number.
     """
@@ -34,8 +36,10 @@ async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
         raise UnsupportedEncoding(
             f"Content-Encoding: bodies come as they are, not {encoding[:40]!r}."
         )
-    messages = request.receive = _Messages(request.receive)
+    max_bytes = services_of(request).settings.limits.body_bytes
+    messages = request.receive = _Messages(request.receive, max_bytes)
     try:
+        _check_announced(request, max_bytes)
         async with asyncio.timeout(seconds):
             return await request.body()
     except RequestEntityTooLarge:
@@ -48,23 +52,38 @@ async def read_body(request: Request[Any, Any, Any], seconds: float) -> bytes:
         raise ClientGone("while sending its body") from error
 
 
-class _Messages:
-    """What comes of a request. is_whole: its body has come to its end."""
+def _check_announced(request: Request[Any, Any, Any], max_bytes: int) -> None:
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise RequestEntityTooLarge
 
-    def __init__(self, receive: Receive) -> None:
+
+class _Messages:
+    """What comes of a request. is_whole: its body has come to its end.
+
+    Raises `RequestEntityTooLarge` with what brings it over `max_bytes`.
+    """
+
+    def __init__(self, receive: Receive, max_bytes: float) -> None:
         self._receive = receive
+        self._num_bytes = 0
+        self.max_bytes = max_bytes
         self.is_whole = False
 
     async def __call__(self) -> HTTPReceiveMessage | WebSocketReceiveMessage:
         message = await self._receive()
+        if message["type"] == "http.request":
+            self._num_bytes += len(message["body"])
         if message["type"] != "http.request" or not message["more_body"]:
             self.is_whole = True
+        if self._num_bytes > self.max_bytes:
+            raise RequestEntityTooLarge
         return message
 
 
 async def _discard_rest(messages: _Messages) -> None:
     """Most clients look for an answer only when they have sent everything; a few would never."""
     num_bytes = 0
+    messages.max_bytes = math.inf
     with suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
             while num_bytes < DISCARD_BYTES and not messages.is_whole:

@@ -31,6 +31,7 @@ class ChatController(Controller):
             "Chat",
             as_json(ChatCompletion, ErrorReply),
             as_stream(sse.OPENAI, ChatChunk, ErrorReply),
+            scope="infer",
             body=_decoder,
             failures=GENERATION,
         ),
@@ -41,7 +42,7 @@ class ChatController(Controller):
         chat = decode(await read_body(request, limits.body_seconds), _decoder)
 
         def read(model: KnownModel) -> Job:
-            return read_chat(preset_chat(chat, model.preset), model.card, limits.choices)
+            return read_chat(preset_chat(chat, model.defaults), model.card, limits.choices)
 
         exchange = Exchange(services, chat.model, read, ChatReply)
         return await respond(request, services, exchange, is_stream=chat.stream or False)

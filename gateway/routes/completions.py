@@ -31,6 +31,7 @@ class CompletionController(Controller):
             "Completions",
             as_json(Completion, ErrorReply),
             as_stream(sse.OPENAI, Completion, ErrorReply),
+            scope="infer",
             body=_decoder,
             failures=GENERATION,
         ),
@@ -41,7 +42,7 @@ class CompletionController(Controller):
         completion = decode(await read_body(request, limits.body_seconds), _decoder)
 
         def read(model: KnownModel) -> Job:
-            request = preset_completion(completion, model.preset)
+            request = preset_completion(completion, model.defaults)
             return read_completion(request, model.card, limits.choices, limits.prompts)
 
         exchange = Exchange(services, completion.model, read, CompletionReply)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway import sse
 from gateway.errors import ShuttingDown
+from gateway.keys import visit
 from gateway.openai.responses import InputItem
 from gateway.routes.respond import late_problem
 from gateway.routes.responding import Responding
@@ -26,11 +27,19 @@ class Detached:
         self._news = asyncio.Event()
         self._is_cancelled = False
         self.task = asyncio.create_task(self._run(), name=f"response-{self.reply.id}")
+        asked_in = visit()
+        asked_in.stay()
+        self.task.add_done_callback(lambda _: asked_in.left())
         services.detached[self.reply.id] = self
         services.answering.add(self.task)
         self.task.add_done_callback(services.answering.discard)
         self.task.add_done_callback(lambda _: services.detached.pop(self.reply.id, None))
         self.task.add_done_callback(lambda _: self._wake())
+
+    @property
+    def owner(self) -> str:
+        """The id of the key that asked."""
+        return self._responding.owner
 
     @property
     def items(self) -> list[InputItem]:

@@ -4,6 +4,7 @@ import msgspec
 from litestar import Controller, Request, Response, get, route
 from msgspec import Struct
 
+from gateway.keys import visit
 from gateway.openapi.operation import as_json, as_text, operation
 from gateway.routes.services import Services, services_of
 
@@ -18,7 +19,10 @@ class Alive(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """failures: model id -> why it cannot be served; they make nobody unready."""
+    """failures: model id -> why it cannot be served; they make nobody unready.
+
+    Anybody can ask for this, so they are told only where requests without a key may manage models.
+    """
 
     status: str
     is_text_alive: bool
@@ -36,6 +40,7 @@ class HealthController(Controller):
             "A sign of life",
             "Server",
             as_text("text/plain"),
+            scope="open",
         ),
     )
     async def root(self) -> Response[bytes]:
@@ -49,6 +54,7 @@ class HealthController(Controller):
             "Whether the process answers",
             "Server",
             as_json(Alive),
+            scope="open",
         ),
     )
     async def livez(self) -> Response[bytes]:
@@ -63,6 +69,7 @@ class HealthController(Controller):
             "Server",
             as_json(Health),
             as_json(Health, status=503),
+            scope="open",
         ),
     )
     async def readyz(self, request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -84,5 +91,5 @@ def _look(services: Services) -> Health:
         is_text_alive=engine.text_alive,
         workers=engine.workers,
         models=len(services.catalog.models),
-        failures=services.catalog.failures,
+        failures=services.catalog.failures if "manage" in visit().key.scopes else {},
     )

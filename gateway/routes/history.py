@@ -4,6 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.errors import InvalidRequest, PreviousResponseNotFound
+from gateway.keys import visit
 from gateway.openai.responses import InputItem, ResponseRequest
 from gateway.store import Kept, ResponseStore
 from gateway.translate.responses_input import read_items
@@ -35,14 +36,14 @@ async def past_items(store: ResponseStore, request: ResponseRequest) -> list[Inp
     """What was asked and answered before, from the first response on."""
     if request.previous_response_id is None:
         return []
-    chain = await store.chain(request.previous_response_id)
+    chain = await store.chain(request.previous_response_id, visit().key.id)
     if chain is None:
         raise PreviousResponseNotFound(request.previous_response_id)
     return [item for kept in chain for item in _all_items(kept)]
 
 
 async def _find_item(store: ResponseStore, item_id: str, param: str) -> InputItem:
-    kept = await store.holder(item_id)
+    kept = await store.holder(item_id, visit().key.id)
     for item in _all_items(kept) if kept else ():
         if item.id == item_id:
             return item

@@ -33,6 +33,7 @@ class InfillController(Controller):
             "Completions",
             as_json(InfillAnswer, ErrorReply),
             as_stream(FRAMING, InfillAnswer, ErrorReply),
+            scope="infer",
             body=_decoder,
             failures=GENERATION,
         ),

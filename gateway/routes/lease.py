@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 from gateway import errors
 from gateway.catalog.catalog import KnownModel
+from gateway.keys import visit
 from gateway.pool import Lease, Pool, PoolModel, Terms, TooLarge
 from gateway.pool import errors as pool_errors
+from gateway.pool.status import ModelState
 
 _CLASSES: dict[type[pool_errors.PoolError], type[errors.GatewayError]] = {
     pool_errors.TooLargeForDevice: errors.ModelTooLarge,
@@ -18,12 +20,16 @@ _CLASSES: dict[type[pool_errors.PoolError], type[errors.GatewayError]] = {
     pool_errors.PoolClosed: errors.ShuttingDown,
 }
 
+_COMING: frozenset[ModelState] = frozenset({"loading", "loaded"})
+"""In memory, or on its way there for somebody else."""
+
 
 @asynccontextmanager
 async def leased(
     pool: Pool, model: KnownModel, keep_alive: float | None = None
 ) -> AsyncIterator[Lease]:
     """Waits until the model may be used, and holds it for the block. Raises a `GatewayError`."""
+    _refuse_swap(pool, model)
     priority = model.preset.priority if model.preset else None
     try:
         async with pool.lease(
@@ -34,13 +40,30 @@ async def leased(
         raise refusal_of(error) from error
 
 
+def _refuse_swap(pool: Pool, model: KnownModel) -> None:
+    """Nothing happens between this and the pool's own look, so what is here now is here then."""
+    if visit().key.may_swap or pool.status(model.key).state in _COMING:
+        return
+    visit().refused("swap")
+    raise errors.SwapNotAllowed(
+        f"The model {model.id!r} is not in memory, and this key may not have one brought there.",
+        "model",
+    )
+
+
 def served_context(pool: Pool, model: KnownModel) -> int:
     """Tokens that a prompt and its completion may fill. Raises `ModelTooLarge`."""
-    fit = pool.fit(model.card, terms_of(model))
+    fit = pool.fit(model.card, terms_of(model), model.key)
     if isinstance(fit, TooLarge):
         error = pool_errors.TooLargeForDevice(model.id, fit.needed, fit.available)
         raise refusal_of(error)
-    return fit.placement.kv_tokens
+    return promised(model, fit.placement.kv_tokens)
+
+
+def promised(model: KnownModel, kv_tokens: int) -> int:
+    """A preset may promise less than its model, whose cache it shares; never more."""
+    least = model.preset.context if model.preset else None
+    return min(kv_tokens, least or kv_tokens)
 
 
 def pool_model(model: KnownModel) -> PoolModel:
@@ -57,6 +80,7 @@ def terms_of(model: KnownModel) -> Terms:
         priority=settings.priority or 0,
         devices=tuple(settings.devices),
         tensor_parallel=settings.tensor_parallel,
+        max_context=settings.context,
     )
 
 

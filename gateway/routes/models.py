@@ -2,7 +2,7 @@ from pathlib import PurePath
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, get
+from litestar import Request, Response, get
 from litestar.params import FromPath
 
 from gateway.anthropic.models import Model as AnthropicModel
@@ -12,10 +12,12 @@ from gateway.openai.models import Model, ModelList
 from gateway.openapi.failures import MODEL
 from gateway.openapi.operation import Parameter, as_json, operation
 from gateway.pool import TooLarge
-from gateway.routes.lease import terms_of
+from gateway.routes.lease import promised, terms_of
+from gateway.routes.naming import all_models, find_model
+from gateway.routes.pulls import PullController
 from gateway.routes.services import Services, services_of
 from gateway.translate import anthropic
-from gateway.translate.models import read_model
+from gateway.translate.models import read_model, read_remote
 
 LIST_SECONDS = 2.0
 """How long a list waits for what is new in the folder; clients give it a few seconds in all."""
@@ -27,7 +29,9 @@ _ANTHROPIC = Parameter(
 _encode = msgspec.json.Encoder().encode
 
 
-class ModelController(Controller):
+class ModelController(PullController):
+    """Litestar wants all that answers at one path in one controller."""
+
     @get(
         ["/v1/models", "/models"],
         opt=operation(
@@ -35,15 +39,17 @@ class ModelController(Controller):
             "The models that there are",
             "Models",
             as_json(ModelList, AnthropicList),
+            scope="infer",
             parameters=(_ANTHROPIC,),
         ),
     )
     async def list_all(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         await services.catalog.wait(LIST_SECONDS)
+        await services.upstreams.looked(LIST_SECONDS)
         if _is_anthropic(request):
             return _json(_anthropic_list(services))
-        return _json(ModelList([_shown(services, model) for model in services.catalog.models]))
+        return _json(ModelList([shown_model(services, model) for model in all_models(services)]))
 
     @get(
         "/v1/models/{model_id:path}",
@@ -52,6 +58,7 @@ class ModelController(Controller):
             "One model",
             "Models",
             as_json(Model, AnthropicModel),
+            scope="infer",
             parameters=(_ANTHROPIC,),
             failures=MODEL,
         ),
@@ -61,10 +68,10 @@ class ModelController(Controller):
     ) -> Response[bytes]:
         """The id as it is or with its slashes as %2F: both arrive here alike."""
         services = services_of(request)
-        model = await services.catalog.resolve(str(model_id).lstrip("/"))
+        model = await find_model(services, str(model_id).lstrip("/"))
         if _is_anthropic(request):
             return _json(anthropic.read_model(model, shown_context(services, model)))
-        return _json(_shown(services, model))
+        return _json(shown_model(services, model))
 
 
 def _is_anthropic(request: Request[Any, Any, Any]) -> bool:
@@ -72,7 +79,9 @@ def _is_anthropic(request: Request[Any, Any, Any]) -> bool:
     return "anthropic-version" in request.headers
 
 
-def _shown(services: Services, model: KnownModel) -> Model:
+def shown_model(services: Services, model: KnownModel) -> Model:
+    if model.upstream:
+        return read_remote(model)
     status = services.pool.status(model.key, terms_of(model))
     return read_model(model, status, shown_context(services, model))
 
@@ -80,7 +89,7 @@ def _shown(services: Services, model: KnownModel) -> Model:
 def _anthropic_list(services: Services) -> AnthropicList:
     models = [
         anthropic.read_model(model, shown_context(services, model))
-        for model in services.catalog.models
+        for model in all_models(services)
     ]
     first, last = (models[0].id, models[-1].id) if models else (None, None)
     return AnthropicList(models, first, last)
@@ -88,8 +97,11 @@ def _anthropic_list(services: Services) -> AnthropicList:
 
 def shown_context(services: Services, model: KnownModel) -> int:
     """One that cannot be served here is listed with what it would have elsewhere."""
-    fit = services.pool.fit(model.card, terms_of(model))
-    return model.card.context_length if isinstance(fit, TooLarge) else fit.placement.kv_tokens
+    if model.upstream:
+        return model.card.context_length
+    fit = services.pool.fit(model.card, terms_of(model), model.key)
+    tokens = model.card.context_length if isinstance(fit, TooLarge) else fit.placement.kv_tokens
+    return promised(model, tokens)
 
 
 def _json(reply: msgspec.Struct) -> Response[bytes]:

@@ -14,6 +14,7 @@ from gateway.openapi.failures import BODY, MODEL
 from gateway.openapi.operation import as_json, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.models import LIST_SECONDS, shown_context
+from gateway.routes.naming import all_models, find_model
 from gateway.routes.ollama_chat import shape_problem
 from gateway.routes.services import Services, services_of
 from gateway.translate.ollama import read_running, read_shown, read_tag
@@ -36,12 +37,14 @@ class OllamaController(Controller):
             "The models that there are",
             "Ollama",
             as_json(TagList),
+            scope="infer",
         ),
     )
     async def list_tags(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         services = services_of(request)
         await services.catalog.wait(LIST_SECONDS)
-        return _json(TagList([read_tag(model) for model in services.catalog.models]))
+        await services.upstreams.looked(LIST_SECONDS)
+        return _json(TagList([read_tag(model) for model in all_models(services)]))
 
     @get(
         "/api/ps",
@@ -50,6 +53,7 @@ class OllamaController(Controller):
             "The models that are in memory",
             "Ollama",
             as_json(RunningList),
+            scope="infer",
         ),
     )
     async def list_running(self, request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -62,6 +66,7 @@ class OllamaController(Controller):
             "This server's version",
             "Ollama",
             as_json(Version),
+            scope="infer",
         ),
     )
     async def show_version(self) -> Response[bytes]:
@@ -75,6 +80,7 @@ class OllamaController(Controller):
             "What a model is",
             "Ollama",
             as_json(Shown),
+            scope="infer",
             body=_show,
             failures=(*BODY, *MODEL),
         ),
@@ -85,7 +91,7 @@ class OllamaController(Controller):
         wanted = decode(body, _show)
         if not (name := wanted.model or wanted.name):
             raise InvalidRequest("model: which?", "model")
-        model = await services.catalog.resolve(model_name(name))
+        model = await find_model(services, model_name(name))
         return _json(read_shown(model, shown_context(services, model)))
 
 
@@ -93,7 +99,7 @@ def _running(services: Services) -> list[Running]:
     """By when they expire, the last first, as Ollama sorts them."""
     now = datetime.now(UTC)
     running = []
-    for model in services.catalog.models:
+    for model in services.models:
         status = services.pool.status(model.key)
         if status.state in _RESIDENT:
             running.append(read_running(model, status, now))

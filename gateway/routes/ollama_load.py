@@ -9,6 +9,7 @@ from gateway import sse
 from gateway.log import note
 from gateway.routes.exchange import Exchange
 from gateway.routes.lease import leased, served_context
+from gateway.routes.naming import needed_model
 from gateway.translate.ollama_reply import Kind, empty_answer
 from gateway.translate.sampling import read_keep_alive
 
@@ -33,9 +34,12 @@ class Loading:
 
     async def answer(self) -> AsyncGenerator[bytes, None]:
         services = self.exchange.services
-        model = self.exchange.model = await services.catalog.resolve(self.exchange.name)
+        model = self.exchange.model = await needed_model(services, self.exchange.name)
         note(model=model.id)
         seconds = read_keep_alive(self.keep_alive)
+        if model.upstream:  # it is ready there, or is made so when it is asked something
+            yield self._line(model.id, "unload" if seconds == 0 else "load")
+            return
         if seconds == 0:
             services.pool.unload(model.key)
             yield self._line(model.id, "unload")

@@ -6,25 +6,33 @@ header, or, when its name was rebound to our address, by the Host header.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 
 from gateway.config import Settings
 from gateway.errors import ForbiddenOrigin
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?")
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_EXPOSED = b"x-request-id, retry-after, x-should-retry, openai-processing-ms"
+_RATES = [
+    f"x-ratelimit-{what}-{of}"
+    for what in ("limit", "remaining", "reset")
+    for of in ("requests", "tokens")
+]
+_EXPOSED = ", ".join(
+    ["x-request-id", "retry-after", "x-should-retry", "openai-processing-ms", *_RATES]
+).encode()
 _PREFLIGHT_SECONDS = b"600"
 
 
 class Origins:
     def __init__(self, settings: Settings) -> None:
-        own = f"[{settings.host}]" if ":" in settings.host else settings.host
-        given = {host.lower() for host in settings.allowed_hosts}
+        given = {_name_of(host) for host in settings.allowed_hosts}
         # who listens on a real network without a list may be called by any name
         self._any_host = not (settings.is_loopback or given)
-        self._hosts = _LOCAL_HOSTS | {own.lower()} | given
+        self._hosts = _LOCAL_HOSTS | {_name_of(settings.host)} | given
         self._any_origin = "*" in settings.cors_origins
-        self._origins = frozenset(origin.lower() for origin in settings.cors_origins)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.cors_origins)
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> ForbiddenOrigin | None:
         """Why the request is not answered, if so. A forwarded host is never looked at."""
@@ -58,6 +66,14 @@ class Origins:
         if scheme not in {"http", "https"}:
             return False
         return authority == host or _host_of(authority) in _LOCAL_HOSTS
+
+
+def _name_of(given: str) -> str:
+    """A host as a setting has it, as clients send it: an address of IPv6 in brackets; no port."""
+    with suppress(ValueError):
+        address = ip_address(given.strip("[]"))
+        return f"[{address}]" if address.version == 6 else str(address)
+    return _host_of(given.lower()) or given.lower()
 
 
 def _host_of(authority: str) -> str | None:

@@ -49,8 +49,13 @@ class Pump:
         self._patience.end()
 
     def cancel(self) -> None:
-        """Ends the source. Needs no waiting: it cleans up in its own task."""
-        self.task.cancel()
+        """Ends the source. Needs no waiting: it cleans up in its own task.
+
+        Once: a second cancellation would end the cleaning up. An upstream's connection, cut so in the
+        middle of being closed, stayed open, and its server went on generating.
+        """
+        if not self.task.cancelling():
+            self.task.cancel()
 
     async def _run(self, source: AsyncGenerator[bytes, None]) -> None:
         try:

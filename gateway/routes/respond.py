@@ -94,7 +94,8 @@ async def _body(
 def late_problem(error: Exception) -> ErrorReply:
     """What is said of an error that came too late for a status of its own."""
     problem = problem_of(error)
-    note(error=problem.body.message, error_status=problem.status)
+    code = problem.body.code or problem.body.type
+    note(error=problem.body.message, error_status=problem.status, error_code=code)
     if not is_foreseen(error):
         log.error("request_failed", exc_info=error)
     return problem.reply

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
 
 from gateway import sse
+from gateway.keys import visit
 from gateway.log import note
 from gateway.openai.errors import ErrorReply
 from gateway.openai.responses import InputItem, ResponseRequest
@@ -25,13 +26,17 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(eq=False)
 class Responding:
-    """`routes.respond.Source` for one response. items: what the request adds to its conversation."""
+    """`routes.respond.Source` for one response. items: what the request adds to its conversation.
+
+    owner: the id of the key that asked.
+    """
 
     store: ResponseStore
     request: ResponseRequest
     items: list[InputItem]
     reply: ResponsesReply
     exchange: Exchange
+    owner: str = field(default_factory=lambda: visit().key.id)
 
     @property
     def framing(self) -> sse.Framing:
@@ -50,7 +55,9 @@ class Responding:
     async def keep(self, events: bytes | None = None) -> None:
         """events: as they were sent, where they may be asked for again."""
         response, previous_id = self.reply.response, self.request.previous_response_id
-        kept = Kept(response.id, previous_id, _encode(response), _encode(self.items), events)
+        kept = Kept(
+            response.id, previous_id, _encode(response), _encode(self.items), events, self.owner
+        )
         ids = [item.id for item in [*self.items, *response.output] if item.id]
         try:
             await self.store.put(kept, ids)

@@ -8,6 +8,7 @@ from litestar.params import FromPath
 
 from gateway import sse
 from gateway.errors import InvalidRequest, PreviousResponseNotFound, ResponseNotFound
+from gateway.keys import visit
 from gateway.openai.errors import ErrorReply
 from gateway.openai.responses import ResponseRequest
 from gateway.openai.responses_events import EVENTS
@@ -18,6 +19,7 @@ from gateway.openapi.operation import Parameter, as_json, as_stream, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.detached import Detached, Following, split_events
 from gateway.routes.history import items_of
+from gateway.routes.naming import find_here, needed_model
 from gateway.routes.paging import PARAMETERS, read_page
 from gateway.routes.prepare import prepared
 from gateway.routes.respond import JSON, respond
@@ -54,6 +56,7 @@ class ResponsesController(Controller):
             "Responses",
             as_json(Shown, ErrorReply),
             as_stream(sse.NAMED, *EVENTS),
+            scope="infer",
             body=_decoder,
             failures=(*GENERATION, *_GOES_ON),
         ),
@@ -67,7 +70,7 @@ class ResponsesController(Controller):
             return await respond(request, services, responding, is_stream=is_stream)
         responding = await make_responding(services, asked, is_stream=True)
         # what is wrong with the request itself is an error at once
-        responding.exchange.read(await services.catalog.resolve(asked.model))
+        responding.exchange.read(await needed_model(services, asked.model))
         detached = Detached(services, responding)
         if is_stream:
             return await _follow(request, services, detached, after=-1)
@@ -81,6 +84,7 @@ class ResponsesController(Controller):
             "How long a response's prompt is",
             "Responses",
             as_json(InputTokens),
+            scope="infer",
             body=_decoder,
             failures=(*BODY, *MODEL, *TEXT, *_GOES_ON),
         ),
@@ -89,7 +93,7 @@ class ResponsesController(Controller):
         services = services_of(request)
         asked = await _read(request, services)
         responding = await make_responding(services, asked, is_stream=False)
-        model = await services.catalog.resolve(asked.model)
+        model = await find_here(services, asked.model)
         job = responding.exchange.read(model)
         async with prepared(services, model, job.prompts) as (prompt,):
             return _json(InputTokens(len(prompt.token_ids)))
@@ -102,6 +106,7 @@ class ResponsesController(Controller):
             "Responses",
             as_json(Shown),
             as_stream(sse.NAMED, *EVENTS),
+            scope="infer",
             parameters=(_STREAM, _STARTING_AFTER),
             failures=(_UNKNOWN, InvalidRequest("")),
         ),
@@ -110,7 +115,7 @@ class ResponsesController(Controller):
         """As JSON, or the events of one that was made in the background with stream=true."""
         services = services_of(request)
         is_stream = request.query_params.get("stream", "").casefold() in {"true", "1"}
-        detached = services.detached.get(response_id)
+        detached = _running(services, response_id)
         if detached is not None:
             if is_stream:
                 return await _follow(request, services, detached, _read_after(request))
@@ -128,15 +133,16 @@ class ResponsesController(Controller):
             "Forget a response",
             "Responses",
             as_json(Deleted),
+            scope="infer",
             failures=(_UNKNOWN,),
         ),
     )
     async def remove(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """One that is still being made is stopped first."""
         services = services_of(request)
-        if detached := services.detached.get(response_id):
+        if detached := _running(services, response_id):
             await detached.cancel()
-        if not await services.store.delete(response_id):
+        if not await services.store.delete(response_id, visit().key.id):
             raise ResponseNotFound(response_id)
         return _json(Deleted(response_id))
 
@@ -148,13 +154,14 @@ class ResponsesController(Controller):
             "Stop a response in the background",
             "Responses",
             as_json(Shown),
+            scope="infer",
             failures=(_UNKNOWN, InvalidRequest("")),
         ),
     )
     async def cancel(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """Of one that has ended nothing changes."""
         services = services_of(request)
-        if detached := services.detached.get(response_id):
+        if detached := _running(services, response_id):
             await detached.cancel()
             return _json(detached.reply.response)
         kept = await _find(services, response_id)
@@ -169,6 +176,7 @@ class ResponsesController(Controller):
             "What a request brought",
             "Responses",
             as_json(InputItemList),
+            scope="infer",
             parameters=PARAMETERS,
             failures=(_UNKNOWN, InvalidRequest("")),
         ),
@@ -176,7 +184,7 @@ class ResponsesController(Controller):
     async def list_items(self, request: _Request, response_id: FromPath[str]) -> Response[Any]:
         """What the request itself brought, the last item first unless `order` says otherwise."""
         services = services_of(request)
-        detached = services.detached.get(response_id)
+        detached = _running(services, response_id)
         items = detached.items if detached else items_of(await _find(services, response_id))
         return _json(read_page(items, request.query_params))
 
@@ -187,8 +195,14 @@ async def _read(request: _Request, services: Services) -> ResponseRequest:
     return asked
 
 
+def _running(services: Services, response_id: str) -> Detached | None:
+    """One that is being made in the background, for the key that asked for it."""
+    detached = services.detached.get(response_id)
+    return detached if detached and detached.owner == visit().key.id else None
+
+
 async def _find(services: Services, response_id: str) -> Kept:
-    kept = await services.store.get(response_id)
+    kept = await services.store.get(response_id, visit().key.id)
     if kept is None:
         raise ResponseNotFound(response_id)
     return kept

@@ -13,7 +13,8 @@ from gateway import sse
 from gateway.catalog.catalog import KnownModel
 from gateway.errors import GatewayError, problem_of
 from gateway.events import Events
-from gateway.llamacpp.models import Done, ModelEvent, ModelName
+from gateway.keys import visit
+from gateway.llamacpp.models import Done, DownloadEvent, DownloadFailed, ModelEvent, ModelName
 from gateway.openai import commands
 from gateway.openai.commands import Load, Unload
 from gateway.openapi.failures import BODY, LEASE, MODEL
@@ -22,6 +23,7 @@ from gateway.pool import Plan
 from gateway.pool.errors import error_of
 from gateway.routes.body import decode, read_body
 from gateway.routes.lease import leased, pool_model, refusal_of, served_context
+from gateway.routes.naming import find_here
 from gateway.routes.services import Services, services_of
 from gateway.translate.models import read_event
 from gateway.translate.plan import read_plan
@@ -51,6 +53,7 @@ class RouterController(Controller):
             "Have a model loaded",
             "Models",
             as_json(Done),
+            scope="manage",
             body=_load,
             failures=(*BODY, *MODEL, *LEASE),
         ),
@@ -77,13 +80,19 @@ class RouterController(Controller):
             "Have a model leave",
             "Models",
             as_json(Done),
+            scope="manage",
             body=_unload,
             failures=(*BODY, *MODEL),
         ),
     )
     async def unload(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        order, model = await _read(request, _unload)
-        services_of(request).pool.unload(model.key, force=order.force)
+        """One that is on its way from the hub no longer comes."""
+        services = services_of(request)
+        body = await read_body(request, services.settings.limits.body_seconds)
+        order = decode(body, _unload)
+        if not services.pulls.cancel(order.model):
+            model = await services.resolve(order.model)
+            services.pool.unload(model.key, force=order.force)
         return _json(Done())
 
     @post(
@@ -94,6 +103,7 @@ class RouterController(Controller):
             "Never evict a model",
             "Models",
             as_json(Done),
+            scope="manage",
             body=_name,
             failures=(*BODY, *MODEL),
         ),
@@ -111,6 +121,7 @@ class RouterController(Controller):
             "Let a model be evicted again",
             "Models",
             as_json(Done),
+            scope="manage",
             body=_name,
             failures=(*BODY, *MODEL),
         ),
@@ -128,6 +139,7 @@ class RouterController(Controller):
             "What a request for a model would bring about",
             "Models",
             as_json(commands.Plan),
+            scope="manage",
             body=_name,
             failures=(*BODY, *MODEL),
         ),
@@ -144,7 +156,8 @@ class RouterController(Controller):
             "follow_models",
             "Changes of models' states, as they come",
             "Models",
-            as_stream(_FRAMING, ModelEvent),
+            as_stream(_FRAMING, ModelEvent, DownloadEvent, DownloadFailed),
+            scope="manage",
         ),
     )
     async def events(self, request: Request[Any, Any, Any]) -> Response[Any]:
@@ -160,7 +173,7 @@ async def _read(
     """The command, and the model that it names."""
     services = services_of(request)
     body = decode(await read_body(request, services.settings.limits.body_seconds), decoder)
-    return body, await services.catalog.resolve(body.model)
+    return body, await find_here(services, body.model)
 
 
 async def _preload(
@@ -180,10 +193,14 @@ def _refusal(model: KnownModel, plan: Plan) -> Any:
 
 
 async def _events(events: Events, seconds: float) -> AsyncGenerator[bytes, None]:
+    key = visit().key
     with events.listen() as listener:
         yield sse.comment("listening")  # so that the client has the headers at once
         async for change in listener.events(seconds):
-            yield sse.comment("still here") if change is None else sse.event(read_event(*change))
+            if change is None:
+                yield sse.comment("still here")
+            elif not isinstance(change, tuple) or change[0] == "*" or key.allows(change[0]):
+                yield sse.event(read_event(*change) if isinstance(change, tuple) else change)
 
 
 def _json(reply: msgspec.Struct) -> Response[bytes]:

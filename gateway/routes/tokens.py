@@ -21,6 +21,7 @@ from gateway.openapi.failures import BODY, MODEL, TEXT
 from gateway.openapi.operation import as_json, operation
 from gateway.routes.body import decode, read_body
 from gateway.routes.models import shown_context
+from gateway.routes.naming import find_here
 from gateway.routes.prepare import prepared
 from gateway.routes.services import Services, services_of
 from gateway.translate.chat import read_chat
@@ -42,6 +43,7 @@ class TokenController(Controller):
             "Text to tokens",
             "Tokens",
             as_json(Tokens),
+            scope="infer",
             body=_tokenize,
             failures=(*BODY, *MODEL, *TEXT),
         ),
@@ -70,6 +72,7 @@ class TokenController(Controller):
             "Tokens to text",
             "Tokens",
             as_json(Text),
+            scope="infer",
             body=_detokenize,
             failures=(*BODY, *MODEL, *TEXT),
         ),
@@ -90,6 +93,7 @@ class TokenController(Controller):
             "A conversation as the model reads it",
             "Tokens",
             as_json(Rendered),
+            scope="infer",
             body=_chat,
             failures=(*BODY, *MODEL, *TEXT),
         ),
@@ -98,7 +102,7 @@ class TokenController(Controller):
         """The prompt that a chat completion with this body would have."""
         services = services_of(request)
         chat = decode(await _body(request), _chat)
-        model = await services.catalog.resolve(chat.model)
+        model = await find_here(services, chat.model)
         _, spelling = await _spell(services, model, _read_chat(chat, model))
         return _json(Rendered(spelling.text))
 
@@ -108,12 +112,12 @@ async def _body(request: Request[Any, Any, Any]) -> bytes:
 
 
 async def _resolve(services: Services, name: str | None) -> KnownModel:
-    return only_model(services) if name is None else await services.catalog.resolve(name)
+    return only_model(services) if name is None else await find_here(services, name)
 
 
 def only_model(services: Services) -> KnownModel:
     """llama.cpp has one model, so its clients may name none; then it is clear only if there is one."""
-    models = services.catalog.models
+    models = services.models
     if len(models) != 1:
         raise InvalidRequest("model: which of them?", "model")
     return models[0]
@@ -131,7 +135,7 @@ def _prompt_of(request: TokenizeRequest, body: bytes, model: KnownModel) -> Prom
 
 
 def _read_chat(request: ChatRequest, model: KnownModel) -> Prompt:
-    return read_chat(preset_chat(request, model.preset), model.card, max_choices=1).prompts[0]
+    return read_chat(preset_chat(request, model.defaults), model.card, max_choices=1).prompts[0]
 
 
 async def _spell(

@@ -9,8 +9,12 @@ import msgspec
 from engine.api import EngineError
 from gateway import sse
 from gateway.catalog.catalog import KnownModel
+from gateway.journey import Journey
+from gateway.keys import visit
 from gateway.log import note
+from gateway.routes.fallback import with_fallback
 from gateway.routes.lease import leased, served_context
+from gateway.routes.naming import needed_model
 from gateway.routes.prepare import prepared
 from gateway.routes.progress import progress_of
 from gateway.routes.services import Services
@@ -30,19 +34,45 @@ class VectorExchange:
     model: KnownModel | None = None
     has_lease: bool = False
 
-    async def answer(self) -> AsyncGenerator[bytes, None]:
+    def answer(self) -> AsyncGenerator[bytes, None]:
         """The reply. What needs no model in memory is refused before one is."""
-        model = self.model = await self.services.catalog.resolve(self.name)
-        note(model=model.id)
-        job = self.read(model)
+        return with_fallback(self.services, self.name, self._answer)
+
+    async def _answer(self, name: str) -> AsyncGenerator[bytes, None]:
+        with self.services.journeys.track("embeddings", name) as journey:
+            model = self.model = await needed_model(self.services, name)
+            note(model=model.id)
+            self.services.journeys.follow(journey, model.id, model.key)
+            job = self.read(model)
+            vectors, count = await self._embedded(model, job, journey)
+            journey.answered()
+        note(prompt_tokens=count)
+        visit().spend_tokens(count)
+        # millions of numbers become text: everybody's streams would wait for that
+        yield await asyncio.to_thread(lambda: _encode(job.write(model.id, count, vectors)))
+
+    async def _embedded(
+        self, model: KnownModel, job: VectorJob, journey: Journey
+    ) -> tuple[list[bytes], int]:
+        embed = self._embed_there if model.upstream else self._embed_here
         try:
-            yield await self._reply(model, job)
+            return await embed(model, job, journey)
         except EngineError as error:
             if error.param != "prompt":
                 raise
             raise EngineError(error.code, error.message, job.param) from error
 
-    async def _reply(self, model: KnownModel, job: VectorJob) -> bytes:
+    async def _embed_there(
+        self, model: KnownModel, job: VectorJob, journey: Journey
+    ) -> tuple[list[bytes], int]:
+        self.has_lease = True
+        journey.prepared(0, 1, None)
+        journey.granted()
+        return await self.services.upstreams.embed(model, job)
+
+    async def _embed_here(
+        self, model: KnownModel, job: VectorJob, journey: Journey
+    ) -> tuple[list[bytes], int]:
         # a cache is of whole blocks, and may be longer than what the model can read
         served = served_context(self.services.pool, model)
         context_length = min(served, model.card.context_length)
@@ -50,13 +80,15 @@ class VectorExchange:
         async with prepared(self.services, model, job.fitted(context_length)) as prompts:
             job.check(prompts, context_length)
             tickets = [prompt.ticket for prompt in prompts]
+            journey.prepared(num_tokens(prompts), 1, None)
             async with leased(self.services.pool, model, job.keep_alive) as lease:
                 self.has_lease = True
-                vectors = await self.services.engine.embed(lease.device, lease.handle, tickets)
-        count = num_tokens(prompts)
-        note(prompt_tokens=count)
-        # millions of numbers become text: everybody's streams would wait for that
-        return await asyncio.to_thread(lambda: _encode(job.write(model.id, count, vectors)))
+                journey.granted()
+                with visit().using(lease.device):
+                    vectors = await self.services.engine.embed(
+                        lease.device, lease.handle, tickets, visit().key.salt
+                    )
+        return vectors, num_tokens(prompts)
 
     def progress(self) -> str:
         """What the server is busy with, for a client that waits."""

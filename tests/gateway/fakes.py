@@ -338,7 +338,9 @@ class FakeEngine:
         finally:
             model.streams -= 1
 
-    async def embed(self, device: str, handle: int, tickets: Sequence[int]) -> list[bytes]:
+    async def embed(
+        self, device: str, handle: int, tickets: Sequence[int], salt: str = ""
+    ) -> list[bytes]:
         """Of each prompt: its length, and its last id, as many values as `vectors` has for its path."""
         self.embeddings.append((device, handle, list(tickets)))
         self._raise_scripted("embed")

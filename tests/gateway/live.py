@@ -1,7 +1,7 @@
 """The gateway on a real port, over a fake engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,13 @@ class Live:
     async def answered(self) -> None:
         if self.services.answering:
             await asyncio.wait(self.services.answering)
+
+
+async def until(fact: Callable[[], object], seconds: float = 10) -> None:
+    """Lets the server's tasks run until it is so."""
+    async with asyncio.timeout(seconds):
+        while not fact():  # noqa: ASYNC110 (facts of the server, which has no events for tests)
+            await asyncio.sleep(0)
 
 
 def add_model(engine: FakeEngine, folder: Path, model_id: str, **card: Any) -> ModelCard:

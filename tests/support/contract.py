@@ -37,6 +37,11 @@ CHECKS = [
     response_schema_conformance,
 ]
 ENDLESS = {"/models/sse"}
+REFUSED = {
+    *("pull_model", "remove_model", "delete_model"),
+    *("pull_ollama_model", "delete_ollama_model"),
+}
+"""Operations that need a hub, or would take the models away: nothing is allowed to them here."""
 NUM_TOKENS = 4
 STREAMED = 2
 """Of the requests that can be answered, the one whose reply is sure to be a stream."""
@@ -146,7 +151,8 @@ def _try_valid(
         _send(case, CHECKS, seen)
 
     attempt()
-    if not any(status < 300 for status in seen) and operation.path != unanswered:
+    can_answer = operation.definition.raw["operationId"] not in REFUSED
+    if can_answer and not any(s < 300 for s in seen) and operation.path != unanswered:
         raise AssertionError("nothing was answered, so little was tried")
 
 

@@ -17,6 +17,7 @@ from gateway.pool.actions import (
 from gateway.pool.groups import Group
 from gateway.pool.limits import PoolLimits
 from gateway.pool.terms import Terms, keep_alive_of
+from tests.gateway.fakes import make_card
 from tests.gateway.pool.desk import PAUSING, Desk
 
 PINNED = Terms(pinned=True)
@@ -242,3 +243,53 @@ def test_a_pinned_rival_refuses_the_newcomer():
     desk.serve(1, "a", 10, terms=PINNED)
 
     assert desk.ask(2, "b", 10, now=1.0) == [Reject(2, "b", OnlyPinnedLeft(10, 90))]
+
+
+# --- settings that change -----------------------------------------------------------------------
+
+
+def test_other_terms_do_not_wait_for_the_next_request():
+    """A model that the operator pins while it is loaded is no victim from then on."""
+    desk = Desk()
+    desk.serve(1, "a")
+    desk.policy.released(1, 1.0)
+    desk.policy.renewed("a", PINNED, 2.0)
+
+    assert desk.ask(2, "b", now=3.0) == [Reject(2, "b", OnlyPinnedLeft(60, 40))]
+
+
+def test_a_keep_alive_of_the_settings_counts_from_its_change_on():
+    """What a request said itself is kept while the settings say what they said."""
+    desk = Desk()
+    desk.serve(1, "a", keep_alive=50)
+    desk.policy.released(1, 1.0)
+    desk.policy.renewed("a", Terms(priority=1), 2.0)
+    assert desk.policy.next_deadline(2.0) == 51.0
+
+    desk.policy.renewed("a", Terms(keep_alive_seconds=5), 3.0)
+
+    assert desk.policy.next_deadline(3.0) == 6.0
+
+
+def test_other_limits_hold_from_the_next_event_on():
+    """A shorter queue refuses newcomers, not those who wait in it."""
+    desk = Desk()
+    desk.serve(1, "a")
+    desk.ask(2, "b")
+    desk.ask(3, "b")
+    desk.policy.retune(PoolLimits(pausing=False, max_waiting_per_model=1))
+
+    assert [type(action) for action in desk.ask(4, "b")] == [Reject]
+    assert len(desk.policy.models["b"].waiters) == 2
+
+
+def test_a_model_of_its_own_context():
+    """Instead of the limit for all; what is loaded keeps the one that it has."""
+    desk = Desk(PoolLimits(max_context=64))
+    card = make_card("a", weights_bytes=60, context_length=256)
+    own = Terms(max_context=128)
+    assert desk.policy.fit(card, own).placement.kv_tokens == 128
+    desk.serve(1, "a")
+
+    assert desk.policy.fit(card, own, "a").placement.kv_tokens == 64
+    assert desk.policy.fit(card, own, "b").placement.kv_tokens == 128

@@ -59,3 +59,18 @@ async def test_a_body_that_does_not_come_is_408(fake_engine, tmp_path):
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in answer
     assert b'"code":"request_timeout"' in answer
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_a_body_far_over_the_limit_is_heard_to_its_end(fake_engine, tmp_path, is_announced):
+    """Most clients look for an answer only when they have sent everything."""
+
+    async def pieces():
+        for _ in range(64):
+            yield b" " * 2**17
+
+    content = b" " * 2**23 if is_announced else pieces()
+    async with serving(fake_engine, tmp_path, limits={"body_bytes": "1KiB"}) as live:
+        reply = await live.http.post("/v1/chat/completions", content=content)
+
+    assert (reply.status_code, reply.headers["connection"]) == (413, "close")

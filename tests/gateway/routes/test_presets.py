@@ -49,3 +49,42 @@ async def test_a_keep_alive_that_is_no_duration(live, path, value):
 
     assert (response.status_code, response.json()["error"]["param"]) == (400, "keep_alive")
     assert not live.engine.loads
+
+
+async def test_a_model_and_all_models_have_defaults_too(fake_engine, tmp_path):
+    """The request's word counts first, then its preset's, its model's, and that of all models."""
+    add_model(fake_engine, tmp_path, "tiny")
+    settings = {
+        "presets": {"terse": {"model": "tiny", "temperature": 0.1}},
+        "model": {"tiny": {"temperature": 0.2, "top_p": 0.2}},
+        "defaults": {"top_p": 0.3, "min_p": 0.3},
+    }
+    async with serving(fake_engine, tmp_path, **settings) as live:
+        for model in ("tiny", "terse"):
+            await live.http.post("/v1/chat/completions", json=CHAT | {"model": model, "seed": 1})
+            (run,) = live.engine.generations[-1][2]
+            sampling = run.generation.sampling
+            expected = 0.2 if model == "tiny" else 0.1
+            assert (sampling.temperature, sampling.top_p, sampling.min_p) == (expected, 0.2, 0.3)
+
+
+async def test_a_context_is_a_models_or_a_presets(fake_engine, tmp_path):
+    """A model's is instead of that of all; a preset may promise less than its model, never more."""
+    for name in ("tiny", "other"):
+        add_model(fake_engine, tmp_path, name)
+    settings = {
+        "max_context": 64,
+        "model": {"tiny": {"context": 512}},
+        "presets": {
+            "short": {"model": "tiny", "context": 32},
+            "long": {"model": "other", "context": 99},
+        },
+    }
+    async with serving(fake_engine, tmp_path, **settings) as live:
+        listed = (await live.http.get("/v1/models")).json()["data"]
+        body = CHAT | {"model": "short", "max_tokens": 100}
+        refused = await live.http.post("/v1/chat/completions", json=body)
+
+    shown = {model["id"]: model["max_model_len"] for model in listed}
+    assert shown == {"tiny": 512, "other": 64, "short": 32, "long": 64}
+    assert refused.json()["error"]["code"] == "context_length_exceeded"

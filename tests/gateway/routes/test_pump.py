@@ -99,3 +99,28 @@ async def test_a_reader_that_stalls_is_gone():
 
     assert isinstance(pump.error, ClientGone)
     assert source.closed.is_set()
+
+
+async def test_cleaning_up_is_not_cut_short():
+    """Whoever cancels a second time does not cancel what the first has set going."""
+    is_cleaning, may_end = asyncio.Event(), asyncio.Event()
+    cleaned = []
+
+    async def source() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"a"
+            await asyncio.Event().wait()
+        finally:
+            is_cleaning.set()
+            await may_end.wait()
+            cleaned.append(True)
+
+    pump = Pump(source(), 1)
+    await pump.wait(1)
+    pump.cancel()
+    await is_cleaning.wait()
+    pump.cancel()
+    may_end.set()
+    await asyncio.wait({pump.task})
+
+    assert cleaned

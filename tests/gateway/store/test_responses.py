@@ -1,8 +1,11 @@
 """What is kept, for how long, and what goes first."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from gateway.store import MEMORY, Kept, ResponseStore, StoreError
@@ -132,3 +135,48 @@ def test_a_file_that_is_no_store_is_refused(tmp_path, content):
 
     with pytest.raises(StoreError, match="file"):
         ResponseStore(str(path), 60, 100)
+
+
+async def test_what_belongs_to_one_is_not_there_for_another(store):
+    """Not even that it exists; and an id of an item that another made up takes nobody's place."""
+    await store.put(msgspec.structs.replace(kept("a"), owner="ann"), ["msg_1"])
+    await store.put(msgspec.structs.replace(kept("b"), owner="bob"), ["msg_1"])
+
+    for owner in ("bob", ""):
+        assert await store.get("a", owner) is None
+        assert await store.chain("a", owner) is None
+        assert not await store.delete("a", owner)
+    assert (await store.holder("msg_1", "ann")).id == "a"
+    assert (await store.holder("msg_1", "bob")).id == "b"
+    assert await store.holder("msg_1") is None
+    assert await store.delete("a", "ann")
+
+
+async def test_a_file_of_the_first_version_is_taken_over(tmp_path):
+    """What it has is nobody's in particular, as it was."""
+    path = str(tmp_path / "store.sqlite")
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FIRST_VERSION)
+    store = ResponseStore(path, 60, 100, lambda: 1000)
+
+    assert await store.get("a") == Kept("a", None, b"{}", b"[]")
+    assert (await store.holder("msg_1")).id == "a"
+    await store.delete("a")
+    assert await store.holder("msg_1") is None
+    await store.close()
+
+
+FIRST_VERSION = """
+CREATE TABLE response (
+    id TEXT PRIMARY KEY, previous_id TEXT, used_at REAL NOT NULL, num_bytes INTEGER NOT NULL,
+    response BLOB NOT NULL, items BLOB NOT NULL, events BLOB
+) STRICT;
+CREATE INDEX response_used_at ON response (used_at);
+CREATE TABLE item (
+    id TEXT PRIMARY KEY, response_id TEXT NOT NULL REFERENCES response (id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX item_response_id ON item (response_id);
+INSERT INTO response VALUES ('a', NULL, 999, 4, CAST('{}' AS BLOB), CAST('[]' AS BLOB), NULL);
+INSERT INTO item VALUES ('msg_1', 'a');
+PRAGMA user_version = 1;
+"""

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from gateway.config import Preset, SettingsError
+from gateway.config import Preset, Settings, SettingsError
 from gateway.openai.chat import ChatRequest
 from gateway.openai.completion import CompletionRequest
 from gateway.translate.presets import check_presets, preset_chat, preset_completion
@@ -101,4 +101,4 @@ def test_a_switch_that_no_template_has():
     preset = Preset(model="m", template_kwargs={"enable_thinkin": False})
 
     with pytest.raises(SettingsError, match=r"'terse'.*template_kwargs\.enable_thinkin"):
-        check_presets({"terse": preset})
+        check_presets(Settings(presets={"terse": preset}))
