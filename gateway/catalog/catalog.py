@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from engine.api import Engine, EngineError, ModelCard, TextSource
+from engine.api import Engine, EngineError, ModelCard
+from gateway.catalog.models import Entry, KnownModel
 from gateway.catalog.names import Names, presets_of, settle_ids
-from gateway.catalog.scan import Found, Source
 from gateway.catalog.stores import Store, find_models
 from gateway.config import Defaults, ModelSettings, Preset, laid_under
 from gateway.errors import ModelLoadFailed, ModelNotFound
@@ -21,61 +21,6 @@ MAX_INSPECTIONS = 2
 MAX_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger()
-
-
-@dataclass(eq=False, slots=True)
-class Entry:
-    """A checkpoint and what its inspection found: a card, or why there is none."""
-
-    id: str
-    found: Found
-    card: ModelCard | None = None
-    failure: EngineError | None = None
-    inspection: asyncio.Task[None] | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """Nothing new is to be learnt unless the files change."""
-        is_bad = self.failure is not None and self.failure.code == "bad_checkpoint"
-        return self.card is not None or is_bad
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model that can be asked for. created: seconds since 1970, of its files.
-
-    chat_template: the operator's, instead of the file's own; with one, every model chats.
-    settings: what the operator says of the model. preset: the one it was asked for by, if so; then
-    `root` is the id of the model whose weights it shares. defaults: for what a request leaves open,
-    whoever said it: the preset, the model's settings, or those of all models.
-    """
-
-    id: str
-    card: ModelCard
-    created: int
-    aliases: tuple[str, ...] = ()
-    chat_template: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
-    preset: Preset | None = None
-    base: str | None = None
-    upstream: str | None = None
-    source: Source = "models"
-    place: Path | None = None
-    defaults: Preset | None = None
-
-    @property
-    def root(self) -> str:
-        return self.base or self.id
-
-    @property
-    def key(self) -> str:
-        """Of these very files: when they change, what is loaded of the old ones is not theirs."""
-        return f"{self.root}@{self.card.digest[:12]}"
-
-    @property
-    def text_source(self) -> TextSource:
-        card = self.card
-        return TextSource(card.path, card.digest, card.vocab_size, self.chat_template)
 
 
 @dataclass(eq=False)

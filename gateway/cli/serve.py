@@ -14,7 +14,8 @@ from gateway.cli.errors import CommandError
 if TYPE_CHECKING:
     from litestar.datastructures import State
 
-    from gateway.catalog.catalog import Catalog, KnownModel
+    from gateway.catalog.catalog import Catalog
+    from gateway.catalog.models import KnownModel
     from gateway.config import Settings
     from gateway.config.discovery import StoreName
     from gateway.config.source import Source

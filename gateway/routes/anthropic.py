@@ -19,7 +19,7 @@ from gateway.anthropic.replies import (
     TokenCount,
 )
 from gateway.anthropic.requests import CountRequest, MessagesRequest
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import ErrorHandler
 from gateway.openapi.failures import BODY, GENERATION, MODEL, TEXT
 from gateway.openapi.operation import as_json, as_stream, operation

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, post
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.openai.embeddings import EmbeddingReply, EmbeddingRequest
 from gateway.openai.errors import ErrorReply
 from gateway.openai.rerank import RerankReply, RerankRequest

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from engine.api import Delta
 from gateway import sse
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.journey import Journey, operation_of
 from gateway.keys import visit
 from gateway.log import note

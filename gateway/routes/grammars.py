@@ -1,7 +1,7 @@
 """Grammars are refused before a model is asked for."""
 
 from engine.api import EngineError, Grammar
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import InvalidGrammar, InvalidSchema
 from gateway.routes.services import Services
 from gateway.translate.job import Job

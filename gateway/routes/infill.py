@@ -6,7 +6,7 @@ import msgspec
 from litestar import Controller, Request, Response, post
 
 from gateway import sse
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.llamacpp.infill import InfillAnswer, InfillRequest
 from gateway.openai.errors import ErrorReply
 from gateway.openapi.failures import GENERATION

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway import errors
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.keys import visit
 from gateway.pool import Lease, Pool, PoolModel, Terms, TooLarge
 from gateway.pool import errors as pool_errors

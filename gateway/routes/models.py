@@ -7,7 +7,7 @@ from litestar.params import FromPath
 
 from gateway.anthropic.models import Model as AnthropicModel
 from gateway.anthropic.models import ModelList as AnthropicList
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.openai.models import Model, ModelList
 from gateway.openapi.failures import MODEL
 from gateway.openapi.operation import Parameter, as_json, operation

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import laid_under
 from gateway.errors import ModelNotFound, Unsupported
 from gateway.keys import visit

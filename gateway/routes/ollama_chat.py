@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, Request, Response, post
 
 from gateway import sse
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import ErrorHandler, Problem
 from gateway.ollama.replies import ChatAnswer, EmbedAnswer, Failure, GenerateAnswer, OldEmbedAnswer
 from gateway.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, OldEmbedRequest

@@ -1,6 +1,6 @@
 """A model that is not here, brought because a request names it, where the operator wants that."""
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.hub.allow import is_allowed
 from gateway.hub.errors import HubError
 from gateway.hub.reference import Reference, read_reference

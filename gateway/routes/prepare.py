@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.api import ChatPrompt, EngineError, Prepared, Prompt
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.routes.services import Services
 from gateway.translate.messages import merge_systems
 

@@ -1,4 +1,4 @@
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.pool import Pool
 
 

@@ -10,7 +10,7 @@ from litestar import Controller, Request, Response, get, post
 from litestar.response import Stream
 
 from gateway import sse
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import GatewayError, problem_of
 from gateway.events import Events
 from gateway.keys import visit

@@ -9,7 +9,8 @@ from litestar import Request
 from prometheus_client import CollectorRegistry
 
 from engine.api import Engine
-from gateway.catalog.catalog import Catalog, KnownModel
+from gateway.catalog.catalog import Catalog
+from gateway.catalog.models import KnownModel
 from gateway.config import Settings
 from gateway.errors import ModelNotFound
 from gateway.events import Events

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Controller, Request, Response, post
 
 from engine.api import Prompt, Spelling, TextPrompt, TokenPrompt
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import InvalidRequest
 from gateway.llamacpp.tokens import (
     DetokenizeRequest,

@@ -8,7 +8,7 @@ import msgspec
 
 from engine.api import EngineError
 from gateway import sse
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.journey import Journey
 from gateway.keys import visit
 from gateway.log import note

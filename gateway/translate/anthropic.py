@@ -16,7 +16,7 @@ from engine.api import Usage as EngineUsage
 from gateway.anthropic import models, replies
 from gateway.anthropic.replies import Ending, MessageDelta, MessageStart, MessageStop, Usage
 from gateway.anthropic.requests import CountRequest, MessagesRequest, Tool
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import Preset
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.openai.chat import ChatRequest

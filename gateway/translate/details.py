@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from engine.api import Footprint
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.openai.details import ModelDetails, Need
 from gateway.openai.models import Model
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from engine.api import Delta, FillPrompt, Snippet
 from engine.api import Usage as EngineUsage
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.llamacpp.infill import InfillAnswer, InfillRequest
 from gateway.openai.completion import CompletionRequest
 from gateway.translate.completion import read_completion, require_fill

@@ -5,7 +5,7 @@ import time
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.llamacpp.models import LoadProgress, ModelEvent, Status, StatusChange
 from gateway.openai.models import Architecture, Model
 from gateway.pool.status import ModelState, ModelStatus

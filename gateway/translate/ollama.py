@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from engine.api import ModelCard
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.ollama.models import Details, Running, Tag
 from gateway.ollama.replies import Shown
 from gateway.pool import ModelStatus

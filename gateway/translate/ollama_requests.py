@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine.api import ModelCard
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import InvalidRequest, Unsupported
 from gateway.ollama.requests import (
     ChatRequest,

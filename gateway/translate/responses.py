@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.errors import InvalidRequest
 from gateway.openai.chat import ChatRequest
 from gateway.openai.responses import InputItem, ResponseRequest, TextFormat

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from engine.api import ModelCard, Task
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import UpstreamSettings
 from gateway.upstreams.wire import Listed
 

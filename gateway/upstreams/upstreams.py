@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from engine.api import Delta
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import UpstreamSettings
 from gateway.errors import ModelNotFound, UpstreamUnavailable
 from gateway.translate.job import Job

@@ -8,6 +8,7 @@ from engine.api import EngineError, ErrorCode
 from gateway import errors
 from gateway.errors import Problem, is_foreseen, problem_of
 from gateway.openai.chat import ChatRequest
+from gateway.openai.errors import ErrorBody
 
 
 @pytest.mark.parametrize("code", get_args(ErrorCode))
@@ -72,7 +73,7 @@ def test_the_frameworks_errors_are_translated(status, code):
 
 def test_the_envelope_has_all_four_keys():
     """SDKs read them by name, null or not."""
-    problem = Problem(400, errors.ErrorBody("m", "t"))
+    problem = Problem(400, ErrorBody("m", "t"))
 
     assert msgspec.to_builtins(problem.reply) == {
         "error": {"message": "m", "type": "t", "param": None, "code": None}

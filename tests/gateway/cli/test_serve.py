@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import parser
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.cli.errors import CommandError
 from gateway.cli.memory import default_budget
 from gateway.cli.serve import curl_line, read_settings, url_of

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import ModelSettings, Preset
 from gateway.pool import Terms
 from gateway.routes.lease import pool_model, terms_of

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 from msgspec import UNSET
 
-from gateway.catalog.catalog import KnownModel
+from gateway.catalog.models import KnownModel
 from gateway.config import Preset
 from gateway.pool import ModelState
 from gateway.pool.status import ModelStatus
