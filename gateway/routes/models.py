@@ -19,7 +19,7 @@ from gateway.routes.services import Services, services_of
 from gateway.translate import anthropic
 from gateway.translate.models import read_model, read_remote
 
-LIST_SECONDS = 2.0
+LIST_SECONDS = 5.0
 """How long a list waits for what is new in the folder; clients give it a few seconds in all."""
 
 _ANTHROPIC = Parameter(

@@ -523,7 +523,8 @@ async def test_it_inspects_in_a_child(worker, tmp_path):
     broken.write_bytes(b"GGUF" + bytes(40))
     worker.control.send(Inspect(1, str(LLAMA / "hf")))
     worker.control.send(Inspect(2, str(broken)))
-    found, refused = await worker.heard(Inspected), await worker.heard(Inspected)
+    answers = [await worker.heard(Inspected), await worker.heard(Inspected)]
+    found, refused = sorted(answers, key=lambda answer: answer.call)
 
     assert (found.call, found.card.family) == (1, "llama")
     assert (refused.call, refused.failure.code) == (2, "bad_checkpoint")

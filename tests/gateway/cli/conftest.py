@@ -76,11 +76,15 @@ class Handler(BaseHTTPRequestHandler):
             self._write(f"data: {json.dumps({'choices': [choice]})}\n\n")
         for piece in self.server.pieces:
             self._write(f"data: {json.dumps({'choices': [to_choice(piece)]})}\n\n")
-            if self.server.is_held:
-                self.server.end.wait(30)
+            self._hold()
         if self.server.usage:
             self._write(f"data: {json.dumps({'choices': [], 'usage': self.server.usage})}\n\n")
         self._write(self.server.ending)
+
+    def _hold(self) -> None:
+        """Says that it is there, as the real server does, and nothing else."""
+        while self.server.is_held and not self.server.end.wait(0.1):
+            self._write(": still here\n\n")
 
     def _send(self, status: int, text: str) -> None:
         self._begin(status, len(text.encode()))
