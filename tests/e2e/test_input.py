@@ -87,7 +87,9 @@ def test_broken_files_are_reported_and_the_rest_is_served(tiny):
     """A broken file costs only itself, and asking for it says what is wrong."""
     good = {MODEL, "gemma3-q-Q4_K_M", "tiny/gemma3-swa"}
     for name in good:
-        tiny.sdk.models.retrieve(name)  # waits until it was looked at, which the list does for a while
+        tiny.sdk.models.retrieve(
+            name
+        )  # waits until it was looked at, which the list does for a while
     response = httpx.post(f"{tiny.url}{URL}", json={"model": "short", "prompt": "a"})
 
     assert {model.id for model in tiny.sdk.models.list()} == good
