@@ -103,9 +103,12 @@ class Terminal:
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         # This terminal does not say where its cursor is, when asked.
         changes = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(state)}
+        # What was started in the background ignores Ctrl-C, and so would what it starts.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             command, start_new_session=True, env=os.environ | changes, **streams
         )
+        signal.signal(signal.SIGINT, before)
         os.close(theirs)
 
     def type(self, line: str) -> None:
@@ -117,6 +120,17 @@ class Terminal:
             is_news, _, _ = select.select([self._screen], [], [], HANG_SECONDS)
             assert is_news, f"{text!r} did not come after {self._unread!r}"
             self._unread += os.read(self._screen, 4096).decode()
+        self._unread = self._unread.partition(text)[2]
+
+    def interrupt_until(self, text: str) -> None:
+        """Ctrl-C, and again where nothing came of it: it may come just before Python waits."""
+        self.process.send_signal(signal.SIGINT)
+        while text not in self._unread:
+            is_news, _, _ = select.select([self._screen], [], [], 2)
+            if is_news:
+                self._unread += os.read(self._screen, 4096).decode()
+            else:
+                self.process.send_signal(signal.SIGINT)
         self._unread = self._unread.partition(text)[2]
 
     def close(self) -> None:
@@ -150,8 +164,7 @@ def test_interrupt_stops_the_answer_only(terminal, loopback):
     terminal.type("Capital of France?")
     terminal.read_until("Par")
 
-    terminal.process.send_signal(signal.SIGINT)
-    terminal.read_until(">>>")
+    terminal.interrupt_until(">>>")
     loopback.is_held = False
     terminal.type("Go on")
     terminal.read_until("Paris.")
