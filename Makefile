@@ -17,7 +17,7 @@ NATIVE := $(wildcard engine/kernels/cpu/native/*)
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help run test test-slow clients chaos sanitize arm lint types models bench bench-peer bench-cpu bench-gateway bench-check clean
+.PHONY: help run test test-slow clients chaos sanitize arm triton gpu lint types models bench bench-peer bench-cpu bench-gateway bench-check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefi
 	LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q \
 		tests/engine/kernels/cpu tests/engine/sampling tests/engine/models/test_programs.py $(ARGS)
+
+triton: $(VENV)/.dev ## interpret and compile all GPU kernels, without a GPU (minutes)
+	$(BIN)/python -m pytest -n $(JOBS) tests/engine/kernels/triton $(ARGS)
 
 arm: ## run the native kernels' tests on an emulated ARM CPU (Debian; half an hour)
 	PYTHON=$(PYTHON) .ci/arm $(ARGS)

@@ -51,6 +51,8 @@ def forward_batch(plan: BatchPlan, block_size: int, device: torch.device) -> For
             state_reads,
             state_writes,
             block_size,
+            longest_query=max(run.num_tokens for run in runs),
+            longest_context=max(run.end for run in runs),
         ),
     )
 

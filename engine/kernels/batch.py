@@ -18,6 +18,12 @@ class BatchLayout:
     state_reads: (B,) slot of each sequence's recurrent state before this step; -1 where it begins
     state_writes: (B,) slot that its state is left in; a slot that is written is no other's,
     and -1 stands for none in a model without states
+    longest_query, longest_context: upper bounds, known without looking at a device: of the rows of a
+    sequence and of context_lens. 0 where nobody has said; a kernel that needs one then looks.
+
+    A batch that was filled up to a fixed size has rows whose slot is -1: they are written nowhere. Its
+    further sequences have no rows, or context_lens 0, and state_writes -1: what is computed of them means
+    nothing, and nothing is left of it.
     """
 
     query_starts: Tensor
@@ -27,6 +33,8 @@ class BatchLayout:
     state_reads: Tensor
     state_writes: Tensor
     block_size: int
+    longest_query: int = 0
+    longest_context: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,19 @@
+"""Makes Triton's kernels those of a device type."""
+
+from importlib import import_module
+from typing import Any
+
+from engine.kernels.registry import register
+
+MODULES: tuple[str, ...] = ()
+"""Each has KERNELS, by op or fused op, or WEIGHT_KERNELS, by op and weight format, or both."""
+
+
+def install(device: str = "cuda") -> None:
+    """Registers all kernels. device: "cpu" runs them in the interpreter, in tests."""
+    for name in MODULES:
+        module: Any = import_module(f"engine.kernels.triton.{name}")
+        for op, kernel in getattr(module, "KERNELS", {}).items():
+            register(op, device=device)(kernel)
+        for (op, weight_format), kernel in getattr(module, "WEIGHT_KERNELS", {}).items():
+            register(op, weight_format=weight_format, device=device)(kernel)
