@@ -1,6 +1,7 @@
 """Composition root: one app from settings and an engine, and the server around it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,8 +14,10 @@ from gateway.catalog.catalog import Catalog
 from gateway.catalog.stores import stores_of
 from gateway.config import Settings
 from gateway.config.source import Source
+from gateway.devices import devices_of, names_gpus
 from gateway.errors import error_response
 from gateway.events import Events
+from gateway.gpus import gpus_here
 from gateway.journeys import JourneyObserver, Journeys
 from gateway.metrics import make_metrics
 from gateway.metrics.refused import count_refused
@@ -50,7 +53,6 @@ from gateway.translate.presets import check_presets
 from gateway.upstreams import Upstreams
 from gateway.wiring import (
     check_devices,
-    devices_of,
     groups_of,
     host_memory_of,
     limits_of,
@@ -186,7 +188,7 @@ async def _serve(
 ) -> None:
     from engine.client import LocalEngine
 
-    devices = devices_of(settings)
+    devices = devices_of(settings, gpus_here(os.environ) if names_gpus(settings) else ())
     engine = LocalEngine(
         devices,
         dtype=settings.dtype,

@@ -20,7 +20,10 @@ _UNIT_SECONDS = {
     "h": 3600.0,
 }
 
-DEVICE_KINDS = ("cpu",)
+_DEVICE = re.compile(
+    r"cpu:\s*(?P<ram>.*)|"
+    r"cuda(:(?P<which>\d+|GPU-[0-9A-Fa-f-]+|MIG-[0-9A-Fa-f-]+))?(:\s*(?P<size>.*[A-Za-z]))?"
+)
 
 
 class Bytes(int):
@@ -35,7 +38,11 @@ class Duration(float):
 
 
 class DeviceBudget(str):
-    """A device of the pool and what models may take of it: "cpu:2GiB"."""
+    """A device of the pool and what models may take of it: "cpu:2GiB", "cuda:0:40GiB".
+
+    "cuda" alone is every GPU, "cuda:0" and "cuda:GPU-8b4f" one of them; without a size a GPU is used
+    whole.
+    """
 
     __slots__ = ()
 
@@ -44,8 +51,17 @@ class DeviceBudget(str):
         return self.partition(":")[0]
 
     @property
-    def memory_bytes(self) -> Bytes:
-        return parse_bytes(self.partition(":")[2])
+    def which(self) -> str:
+        """Number or UUID of a GPU; empty for all of them."""
+        found = _DEVICE.fullmatch(self)
+        return (found and found["which"]) or ""
+
+    @property
+    def memory_bytes(self) -> Bytes | None:
+        """None where nothing is said of it."""
+        found = _DEVICE.fullmatch(self)
+        size = found and (found["ram"] or found["size"])
+        return parse_bytes(size) if size else None
 
 
 def parse_bytes(text: str) -> Bytes:
@@ -77,9 +93,9 @@ def parse_duration(value: str | float) -> Duration:
 
 def parse_device(text: str) -> DeviceBudget:
     device = DeviceBudget(text.strip())
-    if ":" not in device or device.kind not in DEVICE_KINDS:
-        raise ValueError(f"{text!r} is not a device and its memory, such as cpu:2GiB")
-    if not device.memory_bytes:
+    if not _DEVICE.fullmatch(device) or (device.kind == "cpu" and device.memory_bytes is None):
+        raise ValueError(f"{text!r} is not a device, such as cpu:2GiB, cuda:0 or cuda:0:40GiB")
+    if device.memory_bytes == 0:
         raise ValueError(f"{text!r} is a device without memory")
     return device
 

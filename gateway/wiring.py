@@ -1,13 +1,10 @@
 """Settings as the engine and the pool want them."""
 
-import itertools
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
-from engine.api import Device, Engine, HostMemory
+from engine.api import Engine, HostMemory
 from gateway.catalog.catalog import Catalog
 from gateway.config import ModelSettings, Settings, SettingsError, StoreSettings
 from gateway.keys import Gate, Keyring, KeysError
@@ -56,22 +53,6 @@ def _check_spread(name: str, model: ModelSettings, settings: Settings, known: li
 def spreads_of(settings: Settings) -> tuple[Place, ...]:
     """The groups of devices that may hold a model together."""
     return tuple(tuple(group) for group in settings.tensor_parallel)
-
-
-def devices_of(settings: Settings) -> list[Device]:
-    """The devices that the settings name, numbered by kind where there are several.
-
-    Raises `SettingsError` where nothing says how much memory models may take.
-    """
-    budgets = settings.devices
-    if not budgets:
-        if settings.memory is None:
-            raise SettingsError("memory: how many bytes models may take must be set")
-        return [Device("cpu", settings.memory)]
-    if len(budgets) == 1:
-        return [Device(budgets[0].kind, budgets[0].memory_bytes)]
-    numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
-    return [Device(f"{b.kind}:{next(numbers[b.kind])}", b.memory_bytes) for b in budgets]
 
 
 def host_memory_of(settings: Settings, num_devices: int) -> HostMemory:

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 Task = Literal["chat", "completion", "embedding", "rerank"]
-Form = Literal["dense", "packed", "tiled"]
+Form = Literal["dense", "packed", "tiled", "planes"]
 Capability = Literal["tools", "reasoning", "system", "fill"]
 """Beside its task: what a chat's template reads or writes, and whether the model can fill a gap.
 
@@ -20,7 +20,9 @@ class Footprint(Struct, frozen=True):
     dense: quantised weights are unpacked to the compute dtype when the model is loaded.
     packed: they stay as in the file and are unpacked in use; slower, and smaller.
     tiled: as native kernels read them, in a mapped image that is built at the first load.
+    planes: as a GPU's kernels read them, copied from an image in host memory.
     A sequence takes bytes for each of its tokens, or as many whatever its length, or both.
+    kind: of the devices that the form is for, as `Device.kind`.
     """
 
     form: Form
@@ -28,6 +30,7 @@ class Footprint(Struct, frozen=True):
     kv_bytes_per_token: int
     workspace_bytes: int
     state_bytes_per_sequence: int = 0
+    kind: str = "cpu"
 
     def total(self, kv_tokens: int, state_slots: int = 0) -> int:
         """Bytes of weights, workspace, a cache of `kv_tokens` tokens, and `state_slots` states."""
@@ -61,10 +64,15 @@ class ModelCard(Struct, frozen=True):
 
 
 class Device(Struct, frozen=True):
-    """A device that one worker owns. `memory_bytes` is what the worker may use of it."""
+    """A device that one worker owns. `memory_bytes` is what the worker may use of it.
+
+    kind: "cpu" or "cuda", as torch calls it. uuid: of a GPU.
+    """
 
     name: str
     memory_bytes: int
+    kind: str = "cpu"
+    uuid: str = ""
 
 
 class ImageCache(Struct, frozen=True):

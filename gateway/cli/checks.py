@@ -1,5 +1,6 @@
 """What is wrong with settings, as far as it can be told without starting anything."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,16 @@ if TYPE_CHECKING:
 def check_settings(settings: "Settings") -> None:
     """What would stop `roundhouse serve`. Raises `SettingsError`."""
     from gateway.connections import Certificate
+    from gateway.devices import devices_of, with_devices
+    from gateway.gpus import gpus_here
     from gateway.templates import aliases_of, templates_of
     from gateway.translate.presets import check_presets
-    from gateway.wiring import check_device_names, check_reachable, devices_of, keyring_of
+    from gateway.wiring import check_device_names, check_reachable, keyring_of
 
-    if settings.devices or settings.memory is not None:
-        check_device_names(settings, [device.name for device in devices_of(settings)])
+    gpus = gpus_here(os.environ)
+    here = with_devices(settings, gpus)
+    if here.devices or here.memory is not None:
+        check_device_names(here, [device.name for device in devices_of(here, gpus)])
     check_presets(settings)
     aliases_of(settings)
     templates_of(settings)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.config import Settings
     from gateway.config.discovery import StoreName
     from gateway.config.source import Source
+    from gateway.gpus import Gpu
 
 INSPECTION_SECONDS = 60
 
@@ -53,14 +55,17 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--host", help="default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="default: 8080; 0 takes a free one")
     parser.add_argument(
-        "--memory", metavar="SIZE", help="what models may take, as 2GiB (default: 60%% of RAM)"
+        "--memory",
+        metavar="SIZE",
+        help="what models may take, as 2GiB (default: the GPUs, or 60%% of RAM)",
     )
     parser.add_argument(
         "--device",
         action="append",
         dest="devices",
-        metavar="KIND:SIZE",
-        help="a worker with memory of its own, as cpu:2GiB, instead of --memory; may be repeated",
+        metavar="DEVICE",
+        help="a worker with memory of its own, as cpu:2GiB, cuda:0 or cuda:1:40GiB; may be repeated"
+        " (default: every GPU, or the CPU where there is none)",
     )
     parser.add_argument(
         "--threads", type=int, help="what each worker computes with (default: every core)"
@@ -121,6 +126,7 @@ def read_settings(args: argparse.Namespace) -> "Settings":
     """
     from gateway.cli.memory import default_budget
     from gateway.config import load_settings
+    from gateway.devices import with_devices
 
     settings = load_settings(args.config, {name: getattr(args, name) for name in _OPTIONS})
     if args.stores is not None:
@@ -132,9 +138,19 @@ def read_settings(args: argparse.Namespace) -> "Settings":
             f"--models-dir, or 'roundhouse demo {settings.models_dir}' fills one; "
             "--stores auto serves what Ollama, LM Studio, llama.cpp or huggingface_hub downloaded"
         )
+    settings = with_devices(settings, _gpus(settings))
     if settings.memory is None and not settings.devices:
         settings = msgspec.structs.replace(settings, memory=default_budget())
     return settings
+
+
+def _gpus(settings: "Settings") -> "list[Gpu]":
+    """Those that the settings may mean: asked for by name, or all that torch can use."""
+    from gateway.devices import names_gpus
+    from gateway.gpus import gpus_here, torch_has_gpus
+
+    is_asked = names_gpus(settings) or (not settings.devices and torch_has_gpus())
+    return gpus_here(os.environ) if is_asked else []
 
 
 def source_of(args: argparse.Namespace) -> "Source":

@@ -22,7 +22,9 @@ _SCHEMAS: dict[type, dict[str, Any]] = {
     Duration: {"anyOf": [{"type": "number"}, {"type": "string", "pattern": _DURATION}]},
     DeviceBudget: {
         "type": "string",
-        "pattern": r"^\s*cpu:\s*\d+(\.\d+)?\s*[kKmMgGtT]?[iI]?[bB]?\s*$",
+        "pattern": r"^\s*(cpu:\s*\d+(\.\d+)?\s*[kKmMgGtT]?[iI]?[bB]?"
+        r"|cuda(:(\d+|GPU-[0-9A-Fa-f-]+|MIG-[0-9A-Fa-f-]+))?"
+        r"(:\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?[bB]?|[bB]))?)\s*$",
     },
     Path: {"type": "string"},
 }

@@ -27,9 +27,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: the address to listen on; 127.0.0.1 is for this machine alone, 0.0.0.0 for all.
     port: 0 takes a free one.
     models_dir: the folder of models, with those in folders within it.
-    memory: what models may take; unset, `serve` takes 60 % of the machine's.
-    devices: instead of `memory`, a worker for each with memory of its own; named cpu:0, cpu:1 ...,
-    or cpu if it is alone.
+    memory: what models may take: of the GPUs that are here, or of the machine where there are none;
+    unset, `serve` takes nearly all of each GPU, or 60 % of the machine's.
+    devices: instead, a worker for each with memory of its own: "cpu:8GiB", "cuda:0", "cuda:1:40GiB", or
+    "cuda" for every GPU; named cuda:0 ... and cpu:0 ..., or cpu if it is alone.
     tensor_parallel: groups of devices that may hold a model together.
     threads: what each worker computes with; unset is every core.
     dtype: what is computed and cached in; float32 is exact and slow.
@@ -94,4 +95,4 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def total_memory(self) -> int:
         """Bytes that models may take on all devices together."""
-        return sum(device.memory_bytes for device in self.devices) or self.memory or 0
+        return sum(device.memory_bytes or 0 for device in self.devices) or self.memory or 0

@@ -4,7 +4,7 @@ What else is loaded does not matter here, so the context that a model is promise
 while the server runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -62,14 +62,23 @@ class Fit:
 
 
 def plan(
-    card: ModelCard, budget: int, max_context: int | None, num_devices: int = 1
+    card: ModelCard,
+    budget: int,
+    max_context: int | None,
+    num_devices: int = 1,
+    kind: str | None = None,
 ) -> Placement | TooLarge:
     """The preferred form that fits `budget` bytes with a useful cache, and as much as fits.
 
     States get their share first, and tokens what is then left. A form that fits with fewer slots
     than the least that are useful is taken only if no form fits with those. budget: of each device.
+    kind: of the devices; None for any. There must be a form for it.
     """
-    footprints = [_share(footprint, num_devices) for footprint in card.footprints]
+    footprints = [
+        _share(footprint, num_devices)
+        for footprint in card.footprints
+        if kind in {None, footprint.kind}
+    ]
     context = _whole_blocks(min(card.context_length, max_context or card.context_length))
     least_context = min(context, MIN_CONTEXT_TOKENS)
     for least_slots in LEAST_STATE_SLOTS:
@@ -85,26 +94,38 @@ def fit(
     card: ModelCard,
     devices: Iterable[Device],
     max_context: int | None,
-    places: Iterable[Place],
+    places: Sequence[Place],
 ) -> Fit | TooLarge:
-    """The best placement on the fewest devices: preferred form, longest context, most slots.
+    """The best placement: preferred form, longest context, most slots, on the fewest devices.
 
+    Of the kind of device whose forms come first; of another only where none of that kind holds it.
     Only places that give exactly that are kept, so that the promise holds wherever it goes.
     """
-    budgets = {device.name: device.memory_bytes for device in devices}
+    by_name = {device.name: device for device in devices}
+    refusals: list[TooLarge] = []
+    for kind in dict.fromkeys(footprint.kind for footprint in card.footprints):
+        budgets = {
+            place: min(by_name[name].memory_bytes for name in place)
+            for place in places
+            if all(by_name[name].kind == kind for name in place)
+        }
+        plans = {
+            place: plan(card, budget, max_context, len(place), kind)
+            for place, budget in budgets.items()
+        }
+        if found := {place: p for place, p in plans.items() if isinstance(p, Placement)}:
+            return _best(card, found)
+        refusals += [p for p in plans.values() if isinstance(p, TooLarge)]
+    return max(refusals, key=lambda r: r.available, default=_nowhere(card, max_context))
+
+
+def _best(card: ModelCard, found: Mapping[Place, Placement]) -> Fit:
+    """found: at least one."""
     forms = [footprint.form for footprint in card.footprints]
-    plans = {
-        place: plan(card, min(budgets[name] for name in place), max_context, len(place))
-        for place in places
-    }
-    found = [(place, p) for place, p in plans.items() if isinstance(p, Placement)]
-    if not found:
-        refusals = [p for p in plans.values() if isinstance(p, TooLarge)]
-        return max(refusals, key=lambda r: r.available, default=_nowhere(card, max_context))
-    fewest = min(len(place) for place, _ in found)
-    small = {place: p for place, p in found if len(place) == fewest}
+    fewest = min(map(len, found))
+    small = {place: placement for place, placement in found.items() if len(place) == fewest}
     best = min(small.values(), key=lambda p: (forms.index(p.form), -p.kv_tokens, -p.state_slots))
-    return Fit(best, tuple(place for place, p in small.items() if p == best))
+    return Fit(best, tuple(place for place, placement in small.items() if placement == best))
 
 
 def _nowhere(card: ModelCard, max_context: int | None) -> TooLarge:

@@ -65,7 +65,27 @@ def test_a_device():
     assert (device.kind, device.memory_bytes) == ("cpu", 2**31)
 
 
-@pytest.mark.parametrize("text", ["cpu", "2GiB", "gpu:2GiB", "cpu:much", "cpu:0", "cpu:"])
+@pytest.mark.parametrize(
+    ("text", "which", "num_bytes"),
+    [
+        ("cuda", "", None),
+        ("cuda:40GiB", "", 40 * 2**30),
+        ("cuda:1", "1", None),
+        ("cuda:1:40GiB", "1", 40 * 2**30),
+        ("cuda:GPU-8b4f-11: 512 MiB", "GPU-8b4f-11", 2**29),
+    ],
+)
+def test_a_gpu(text, which, num_bytes):
+    """All of them or one, whole or a part of it."""
+    device = parse_device(text)
+
+    assert (device.kind, device.which, device.memory_bytes) == ("cuda", which, num_bytes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cpu", "2GiB", "gpu:2GiB", "cpu:much", "cpu:0", "cpu:", "cuda:", "cuda:x", "cuda:1:0GiB"],
+)
 def test_what_is_no_device(text):
     """A kind that there is no worker for, or no memory."""
     with pytest.raises(ValueError, match=r"is not a|without memory"):

@@ -80,6 +80,38 @@ def test_what_fits_no_device_is_told_of_the_largest():
     assert found == TooLarge(needed=2448, available=900)
 
 
+PLANES = Footprint("planes", 800, 1, 300, kind="cuda")
+BOTH = make_card("m", footprints=(PLANES, DENSE, PACKED), context_length=4096)
+GPUS = [Device("cuda:0", 9000, "cuda"), Device("cuda:1", 9000, "cuda")]
+CPU = Device("cpu", 9000)
+
+
+def test_each_kind_of_device_has_forms_of_its_own():
+    """And the kind whose forms come first is preferred, whatever else has room."""
+    found = fit(BOTH, [CPU, *GPUS], None, [("cpu",), ("cuda:0",), ("cuda:1",)])
+
+    assert found == Fit(Placement("planes", 4096, 5196), (("cuda:0",), ("cuda:1",)))
+
+
+def test_what_is_too_large_for_a_gpu_goes_over_two_before_the_cpu():
+    """Several of the preferred kind, then one of another."""
+    small = [msgspec.structs.replace(gpu, memory_bytes=2900) for gpu in GPUS]
+    places = [("cpu",), ("cuda:0",), ("cuda:1",), ("cuda:0", "cuda:1")]
+
+    spread = fit(BOTH, [CPU, *small], None, places)
+    alone = fit(BOTH, [CPU, *small], None, places[:3])
+
+    assert isinstance(spread, Fit)
+    assert spread.placement.form == "planes"
+    assert alone == Fit(Placement("dense", 4096, 5196), (("cpu",),))
+
+
+def test_devices_of_two_kinds_hold_nothing_together():
+    small = [Device("cpu", 1500), Device("cuda:0", 1500, "cuda")]
+
+    assert isinstance(fit(BOTH, small, None, [("cpu", "cuda:0")]), TooLarge)
+
+
 RECURRENT = Footprint(
     "dense",
     weights_bytes=1000,
