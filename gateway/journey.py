@@ -17,12 +17,16 @@ MAX_EVENTS = 64
 
 
 class Arrival(NamedTuple):
-    """A request's first moment, of `time.monotonic`, and what it says of the trace it belongs to."""
+    """A request's first moment, of `time.monotonic`, and what it says of the trace it belongs to.
+
+    via: the servers that it came through (RFC 9110, 7.6.3).
+    """
 
     at: float
     traceparent: str = ""
     tracestate: str = ""
     request_id: str = ""
+    via: str = ""
 
 
 class Event(NamedTuple):
@@ -158,10 +162,12 @@ def operation_of(prompts: Sequence[Prompt]) -> Operation:
 def arrival_of(at: float, headers: Mapping[bytes, bytes], request_id: bytes) -> Arrival:
     """Of a request's headers; what they say of a trace may be handed on as it is."""
     parent, state = headers.get(b"traceparent", b""), headers.get(b"tracestate", b"")
+    via = headers.get(b"via", b"")
+    known = Arrival(at, request_id=request_id.decode(), via=via.decode("latin-1"))
     if not _PARENT.fullmatch(parent):
-        return Arrival(at, request_id=request_id.decode())
+        return known
     tracestate = state.decode() if _STATE.fullmatch(state) else ""
-    return Arrival(at, parent.decode(), tracestate, request_id.decode())
+    return known._replace(traceparent=parent.decode(), tracestate=tracestate)
 
 
 def arrive(arrival: Arrival) -> None:

@@ -29,6 +29,7 @@ def take_over(services: Services, new: Settings) -> None:
     check_devices(settings, services.engine)
     check_presets(settings)
     aliases, templates = aliases_of(settings), templates_of(settings)
+    services.upstreams.reconfigure(settings.upstreams)
     services.settings = settings
     services.pool.retune(limits_of(settings))
     services.catalog.reconfigure(

@@ -24,6 +24,7 @@ LIVE = frozenset(
         "model",
         "pool",
         "presets",
+        "upstreams",
     )
 )
 """Settings that a running server takes over; all others are as they were when it started."""

@@ -32,6 +32,13 @@ class UpstreamUnavailable(UpstreamFailed):
     code = "upstream_unavailable"
 
 
+class UpstreamLoop(UpstreamFailed):
+    """The request came through this server before: its upstreams lead back here."""
+
+    status = 508
+    code = "upstream_loop"
+
+
 class UpstreamBusy(QueueFull):
     """The other server has too much to do, or too much of us."""
 

@@ -75,6 +75,7 @@ UPSTREAM: Final[Failures] = (
     errors.UpstreamKeyRefused(""),
     errors.UpstreamTimeout(""),
     errors.UpstreamUnavailable(""),
+    errors.UpstreamLoop(""),
     errors.UpstreamBusy(""),
     *(errors.UpstreamRefused(status, _REFUSED) for status in (400, 413, 415, 422)),
 )

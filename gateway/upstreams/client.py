@@ -17,6 +17,7 @@ from gateway.journey import arrival
 from gateway.upstreams.events import DONE, Events
 from gateway.upstreams.failures import UpstreamFailure, broken, of_status, of_transport
 from gateway.upstreams.keys import key_of
+from gateway.upstreams.via import handed_on
 from gateway.version import own_version
 
 MAX_ERROR_BYTES = 64 * 1024
@@ -33,11 +34,16 @@ class Client:
     Follows no redirect, keeps no cookie, reads no proxy from the environment and unpacks nothing.
     """
 
-    def __init__(self, settings: UpstreamSettings) -> None:
-        """Raises `SettingsError` for an address, key or certificate that cannot be used."""
+    def __init__(self, settings: UpstreamSettings, pseudonym: str) -> None:
+        """Raises `SettingsError` for an address, key or certificate that cannot be used.
+
+        pseudonym: what this server calls itself in `Via`.
+        """
         _check_url(settings)
         self.name = settings.name
-        self._settings = settings
+        self.settings = settings
+        self._pseudonym = pseudonym
+        self._num_users, self._is_retired = 0, False
         self._key = key_of(settings)
         seconds = settings.connect_seconds
         self._http = httpx.AsyncClient(
@@ -61,13 +67,30 @@ class Client:
     async def close(self) -> None:
         await self._http.aclose()
 
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Within it the client is not closed because it was retired."""
+        self._num_users += 1
+        try:
+            yield
+        finally:
+            self._num_users -= 1
+            if self._is_retired and not self._num_users:
+                await self.close()
+
+    async def retire(self) -> None:
+        """Closes it as soon as nobody holds it."""
+        self._is_retired = True
+        if not self._num_users:
+            await self.close()
+
     async def get(self, path: str) -> bytes:
         async with self._asked("GET", path, None, "application/json") as response:
-            return await self._whole(response, self._settings.reply_bytes)
+            return await self._whole(response, self.settings.reply_bytes)
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
         async with self._asked("POST", path, body, "application/json") as response:
-            return await self._whole(response, self._settings.reply_bytes)
+            return await self._whole(response, self.settings.reply_bytes)
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """The data of each event, as it comes."""
@@ -75,7 +98,7 @@ class Client:
             if not response.headers.get("content-type", "").startswith(STREAM_TYPE):
                 raise broken(self.name, "does not stream")
             events = Events()
-            async with aclosing(self._pieces(response, self._settings.reply_bytes)) as pieces:
+            async with aclosing(self._pieces(response, self.settings.reply_bytes)) as pieces:
                 async for piece in pieces:
                     for event in events.add(piece):
                         if event == DONE:
@@ -90,7 +113,7 @@ class Client:
         headers = self._headers(accept)
         request = self._http.build_request(method, path, content=content, headers=headers)
         with self._worded():
-            async with asyncio.timeout(self._settings.wait_seconds):
+            async with asyncio.timeout(self.settings.wait_seconds):
                 response = await self._http.send(request, stream=True)
         try:
             await self._check(response)
@@ -99,7 +122,9 @@ class Client:
             await response.aclose()
 
     def _headers(self, accept: str) -> dict[str, str]:
+        asked = arrival()
         headers = {
+            "via": handed_on(asked.via, self._pseudonym),
             "accept": accept,
             "accept-encoding": "identity",
             "content-type": "application/json",
@@ -107,7 +132,7 @@ class Client:
         }
         if request_id := structlog.contextvars.get_contextvars().get("request_id"):
             headers["x-request-id"] = request_id
-        if (asked := arrival()).traceparent:
+        if asked.traceparent:
             headers["traceparent"] = asked.traceparent
             headers |= {"tracestate": asked.tracestate} if asked.tracestate else {}
         try:
@@ -154,7 +179,7 @@ class Client:
 
     async def _next(self, source: AsyncIterator[bytes]) -> bytes:
         with self._worded():
-            async with asyncio.timeout(self._settings.stall_seconds):
+            async with asyncio.timeout(self.settings.stall_seconds):
                 return await anext(source, b"")
 
     @contextmanager

@@ -68,6 +68,17 @@ class Directory:
         self._entries: dict[str, Entry] = {}
         self._settle()
 
+    def reconfigure(self, settings: Sequence[UpstreamSettings]) -> None:
+        """Other upstreams; what is known of those that stay as they were is kept."""
+        before = self._settings
+        self._settings = {each.name: each for each in settings}
+        self._listed = {
+            name: listed
+            for name, listed in self._listed.items()
+            if self._settings.get(name) == before[name]
+        }
+        self._settle()
+
     @property
     def discovering(self) -> list[str]:
         """Upstreams whose list says which models they have."""

@@ -13,6 +13,7 @@ from gateway.errors import (
     UpstreamBusy,
     UpstreamFailed,
     UpstreamKeyRefused,
+    UpstreamLoop,
     UpstreamRefused,
     UpstreamTimeout,
 )
@@ -79,6 +80,9 @@ def of_status(name: str, status: int, headers: httpx.Headers, body: bytes) -> Up
         return UpstreamFailure(busy, "elsewhere", is_fault=False, rest_seconds=seconds)
     if status in _OUR_FAULT:
         return UpstreamFailure(UpstreamRefused(status, _shown(said, status)), "final", False)
+    if status == HTTPStatus.LOOP_DETECTED:
+        loop = UpstreamLoop(f"The upstream {name!r} asks this server in turn.")
+        return UpstreamFailure(loop, "elsewhere", is_fault=False)
     is_vain = headers.get("x-should-retry") == "false"
     # what it says of a model or path is about its own names, not about the client's
     passes = status in {408, 409, 425} or (status >= 500 and not is_vain)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import msgspec
 import structlog
@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from engine.api import Delta
 from gateway.catalog.models import KnownModel
 from gateway.config import UpstreamSettings
-from gateway.errors import ModelNotFound, UpstreamUnavailable
+from gateway.errors import ModelNotFound, UpstreamLoop, UpstreamUnavailable
+from gateway.journey import arrival
 from gateway.translate.job import Job
 from gateway.translate.vectors import VectorJob
 from gateway.upstreams import wire
@@ -27,6 +28,7 @@ from gateway.upstreams.replies import ReplyReader
 from gateway.upstreams.requests import write_request
 from gateway.upstreams.route import Ask, Candidate, Route
 from gateway.upstreams.vectors import read_vectors, write_vector_request
+from gateway.upstreams.via import is_loop, new_pseudonym
 
 LOOK_SECONDS = 60.0
 """Between two looks at the lists of upstreams."""
@@ -61,8 +63,8 @@ class Upstreams:
         pause: Pause = asyncio.sleep,
     ) -> None:
         """Raises `SettingsError`."""
-        self._settings = {each.name: each for each in settings}
-        self._clients = {each.name: Client(each) for each in settings}
+        self._pseudonym = new_pseudonym()
+        self._clients = {each.name: Client(each, self._pseudonym) for each in settings}
         self._directory = Directory(settings, created=int(time.time()))
         self._breakers: dict[Target, Breaker] = {}
         self._counters = Counters(registry)
@@ -71,18 +73,51 @@ class Upstreams:
         self._has_looked = self._has_found = False
         self._look: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._leaving: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Looks around in the background, where models are to be discovered."""
         if self._directory.discovering:
             self._looking = asyncio.create_task(self._keep_looking(), name="upstreams-look")
 
+    def reconfigure(self, settings: Sequence[UpstreamSettings]) -> None:
+        """Other upstreams from now on; who is being answered is answered to the end.
+
+        Raises `SettingsError` before anything has changed.
+        """
+        kept = {
+            each.name: client
+            for each in settings
+            if (client := self._clients.get(each.name)) and client.settings == each
+        }
+        if len(kept) == len(settings) == len(self._clients):
+            return
+        new = {
+            each.name: Client(each, self._pseudonym) for each in settings if each.name not in kept
+        }
+        gone = [client for name, client in self._clients.items() if name not in kept]
+        self._clients = {each.name: {**kept, **new}[each.name] for each in settings}
+        self._directory.reconfigure(settings)
+        self._breakers = {t: b for t, b in self._breakers.items() if t.upstream in kept}
+        self._leaving = [task for task in self._leaving if not task.done()]
+        self._leaving += [asyncio.create_task(client.retire()) for client in gone]
+        self._begin_anew()
+
     async def close(self) -> None:
         tasks = [task for task in (self._looking, self._look) if task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._leaving, return_exceptions=True)
         await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+    def _begin_anew(self) -> None:
+        """Looks at the lists of upstreams that are not known yet."""
+        for task in (self._looking, self._look):
+            if task is not None:
+                task.cancel()
+        self._looked_at, self._look, self._looking = float("-inf"), None, None
+        self._has_looked = self._has_found = False
+        self.start()
 
     # --- which models there are -----------------------------------------------------------------
 
@@ -137,7 +172,7 @@ class Upstreams:
 
     async def _deltas(self, attempt: Attempt, job: Job) -> AsyncGenerator[Delta, None]:
         name, target = attempt.client.name, attempt.target
-        path, body = write_request(job, target.model, self._settings[target.upstream])
+        path, body = write_request(job, target.model, attempt.client.settings)
         reader = ReplyReader(name, job.num_choices)
         async with aclosing(attempt.client.stream(path, body)) as events:
             async for event in events:
@@ -153,30 +188,46 @@ class Upstreams:
         entry = self._directory.find(model.root)
         if entry is None:
             raise ModelNotFound(model.root)  # a look since then did not find it
-        candidates = [self._candidate(target) for target in entry.targets]
+        if is_loop(arrival().via, self._pseudonym):
+            raise UpstreamLoop(f"The servers that have {model.id!r} ask this one for it.")
+        clients = [self._clients[target.upstream] for target in entry.targets]
+        async with AsyncExitStack() as holding:
+            for client in clients:
+                await holding.enter_async_context(client.held())
+            async with aclosing(self._attempts_at(model, entry, clients)) as attempts:
+                async for attempt in attempts:
+                    yield attempt
+
+    async def _attempts_at(
+        self, model: KnownModel, entry: Entry, clients: Sequence[Client]
+    ) -> AsyncGenerator[Attempt, None]:
+        """clients: one for each of the entry's targets."""
+        candidates = [
+            Candidate(client.settings.retries, self._breaker(target, client))
+            for target, client in zip(entry.targets, clients, strict=True)
+        ]
         route, failure = Route(candidates, self._jitter), None
         while isinstance(step := route.next(self._clock()), Ask):
             if step.pause_seconds:
                 await self._pause(step.pause_seconds)
-            if not candidates[step.place].breaker.wait_seconds(self._clock()):
-                attempt = self._attempt(entry, step.place)
+            breaker = candidates[step.place].breaker
+            if not breaker.wait_seconds(self._clock()):
+                attempt = Attempt(
+                    entry.id,
+                    entry.targets[step.place],
+                    clients[step.place],
+                    breaker,
+                    counters=self._counters,
+                    clock=self._clock,
+                )
                 yield attempt
                 failure = attempt.failure
                 assert failure, "whoever asks again was not answered"
                 route.failed(failure.verdict)
         raise failure.error if failure else _unavailable(model, step.seconds)
 
-    def _candidate(self, target: Target) -> Candidate:
-        settings = self._settings[target.upstream]
-        breaker = self._breakers.setdefault(target, Breaker(settings.rest_seconds))
-        return Candidate(settings.retries, breaker)
-
-    def _attempt(self, entry: Entry, place: int) -> Attempt:
-        target = entry.targets[place]
-        client, breaker = self._clients[target.upstream], self._breakers[target]
-        return Attempt(
-            entry.id, target, client, breaker, counters=self._counters, clock=self._clock
-        )
+    def _breaker(self, target: Target, client: Client) -> Breaker:
+        return self._breakers.setdefault(target, Breaker(client.settings.rest_seconds))
 
     # --- lists ----------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """Settings that change, and servers that take turns, under running streams."""
 
 import asyncio
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,7 +13,7 @@ import httpx
 import pytest
 
 from crowd import metric
-from gateway_process import Gateway, eventually
+from gateway_process import ROOT, Gateway, eventually
 
 MODEL = "llama-plain-F32"
 CLIENTS = 4
@@ -23,7 +26,9 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-async def stream(http: httpx.AsyncClient, url: str, model: str) -> int:
+async def stream(
+    http: httpx.AsyncClient, url: str, model: str, begun: asyncio.Event | None = None
+) -> int:
     """How many chunks an answer has that has run to its end. Raises if it was refused, or cut."""
     body = {"model": model, "prompt": "One", "max_tokens": 200, "stream": True}
     num_chunks = 0
@@ -35,14 +40,17 @@ async def stream(http: httpx.AsyncClient, url: str, model: str) -> int:
                 return num_chunks
             assert '"error"' not in line, line
             num_chunks += line.startswith("data: ")
+            if begun is not None and num_chunks:
+                begun.set()
     raise AssertionError("the stream was cut")
 
 
 class Crowd:
     """Clients that ask one stream after the other. ended: the length of each; refused: the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: dict[str, str] | None = None) -> None:
         self.ended: asyncio.Queue[int] = asyncio.Queue()
+        self._headers = headers
         self.refused: list[httpx.Response] = []
         self._is_over = False
 
@@ -61,7 +69,9 @@ class Crowd:
 
     async def _ask(self, url: str) -> None:
         limits = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as http:
+        async with httpx.AsyncClient(
+            timeout=60, trust_env=False, limits=limits, headers=self._headers
+        ) as http:
             while not self._is_over:
                 try:
                     self.ended.put_nowait(await stream(http, url, MODEL))
@@ -90,9 +100,42 @@ async def test_an_alias_and_a_limit_change_under_streams(launch, tiny_models, co
     assert (len(lengths), crowd.refused) == (1, [])
 
 
-def _status(gateway: Gateway, **fields: object) -> int:
+@pytest.mark.slow
+async def test_a_key_is_revoked_under_streams(launch, tiny_models, tmp_path):
+    """Those of other keys notice nothing; what the revoked one has begun is told to its end."""
+    path = tmp_path / "roundhouse.toml"
+    path.write_text(f'memory = "1GiB"\n[keys]\nanonymous = []\npath = "{tmp_path}/keys.sqlite"\n')
+    gateway: Gateway = launch(tiny_models, "--config", str(path))
+    kept, lost = [await asyncio.to_thread(_make_key, path, name) for name in ("kept", "lost")]
+    crowd = Crowd(kept)
+    async with crowd.asking(gateway.url), httpx.AsyncClient(timeout=60, headers=lost) as http:
+        lengths = await crowd.lengths(CLIENTS)
+        begun = asyncio.Event()
+        running = asyncio.create_task(stream(http, gateway.url, MODEL, begun))
+        await begun.wait()
+        await asyncio.to_thread(key, path, "revoke", "lost")
+        await asyncio.to_thread(eventually, lambda: _status(gateway, lost) == 401)
+        lengths |= {await running}
+        lengths |= await crowd.lengths(2 * CLIENTS)
+
+    assert (len(lengths), crowd.refused) == (1, [])
+
+
+def key(config: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "gateway", "key", *words, "--config", str(config)]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def _make_key(config: Path, name: str) -> dict[str, str]:
+    made = json.loads(key(config, "create", "--name", name, "--json"))["key"]
+    return {"authorization": f"Bearer {made}"}
+
+
+def _status(gateway: Gateway, headers: dict[str, str] | None = None, **fields: object) -> int:
     body = {"prompt": "One", "max_tokens": 1, **fields}
-    return httpx.post(f"{gateway.url}/v1/completions", json=body, timeout=30).status_code
+    body = {"model": MODEL} | body
+    url = f"{gateway.url}/v1/completions"
+    return httpx.post(url, json=body, headers=headers, timeout=30).status_code
 
 
 class Balancer:

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from engine.api import Delta, Device, EngineError, ToolCallDelta, Usage
+from gateway.config import SettingsError, load_settings
+from gateway.reload import take_over
 from tests.gateway.fakes import FakeEngine
 from tests.gateway.live import IMPATIENT, Live, add_model, serving
 
@@ -386,3 +388,61 @@ async def test_metrics(front: Live):
     labels = 'model="org/far",outcome="answered",upstream="back"'
     assert f"roundhouse_upstream_attempts_total{{{labels}}} 1.0" in text
     assert 'roundhouse_upstream_first_seconds_count{upstream="back"} 1.0' in text
+
+
+def retold(live: Live, *upstreams: dict[str, Any], **settings: Any) -> None:
+    """Takes over other upstreams."""
+    folder = live.services.settings.models_dir
+    values = {"models_dir": folder, "upstreams": list(upstreams), **settings}
+    take_over(live.services, load_settings(None, values, {}))
+
+
+async def test_servers_that_ask_each_other_end(fake_engine: FakeEngine, tmp_path: Path, back: Live):
+    """With an error that says so, after one round, and with no rest for anybody."""
+    async with serving(fake_engine, tmp_path / "front", upstreams=[behind(back)]) as front:
+        both = {"retries": 3, "models": ["nowhere"]}
+        retold(front, behind(back, **both))
+        retold(back, behind(front, **both))
+
+        for _ in range(6):
+            reply = await front.http.post("/v1/chat/completions", json=CHAT | {"model": "nowhere"})
+
+            assert (reply.status_code, reply.json()["error"]["code"]) == (508, "upstream_loop")
+
+
+async def test_upstreams_come_and_go_while_requests_run(front: Live, back: Live):
+    """What is gone is asked no more, but for the streams that it has begun; what is new is there."""
+    back.engine.gate.clear()
+    back.engine.step()
+    lines: list[str] = []
+    async with front.http.stream("POST", "/v1/chat/completions", json=CHAT | {"stream": True}) as r:
+        text = r.aiter_text()
+        lines.append(await until_hello(text))
+        retold(front, {**behind(back, models={"renamed": "org/far"}), "name": "new"})
+        back.engine.gate.set()
+        lines += [piece async for piece in text]
+
+    assert lines[-1].endswith("data: [DONE]\n\n")
+    assert '"error"' not in "".join(lines)
+    assert (await front.http.post("/v1/chat/completions", json=CHAT)).status_code == 404
+    renamed = await front.http.post("/v1/chat/completions", json=CHAT | {"model": "renamed"})
+    assert renamed.status_code == 200
+
+
+async def test_upstreams_that_cannot_be_used_change_nothing(front: Live, back: Live):
+    """Neither they nor anything else of those settings."""
+    with pytest.raises(SettingsError, match="base_url"):
+        retold(front, behind(back, base_url="ftp://x"), aliases={"new": "near"})
+
+    assert (await front.http.post("/v1/chat/completions", json=CHAT)).status_code == 200
+    new = await front.http.post("/v1/chat/completions", json=CHAT | {"model": "new"})
+    assert new.status_code == 404
+
+
+async def test_equal_upstreams_keep_their_connections(front: Live, back: Live):
+    client = front.services.upstreams._clients["back"]
+
+    retold(front, behind(back), aliases={"other": "near"})
+
+    assert front.services.upstreams._clients["back"] is client
+    assert (await front.http.post("/v1/chat/completions", json=CHAT)).status_code == 200
