@@ -101,10 +101,17 @@ $(VENV)/.made:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt $(NATIVE)
+# An editable install knows the modules that there were: it is made anew when one comes or goes.
+$(VENV)/.modules: $(VENV)/.made always
+	@find gateway engine -name '*.py' | LC_ALL=C sort >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: always
+
+$(VENV)/.run: $(VENV)/.made $(VENV)/.modules pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt $(NATIVE)
+$(VENV)/.dev: $(VENV)/.made $(VENV)/.modules pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e '.[test,dev]'
 	@touch $(VENV)/.run $@

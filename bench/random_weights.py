@@ -23,7 +23,7 @@ def write_gguf(path: Path, name: str, shape: Shape) -> None:
     for key, value in shape.metadata.items():
         add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
         add(f"{shape.architecture}.{key}", value)
-    _add_vocabulary(writer, shape.vocab_size)
+    add_vocabulary(writer, shape.vocab_size)
     for tensor_name, tensor in shape.tensors.items():
         stored = GGMLQuantizationType.BF16 if isinstance(tensor, Matrix) else None
         num_bytes = prod(tensor.shape) * _dtype(tensor).itemsize
@@ -66,7 +66,7 @@ def vocabulary(size: int) -> list[str]:
     return (letters + [f"t{number}" for number in range(size)])[:size]
 
 
-def _add_vocabulary(writer: GGUFWriter, size: int) -> None:
+def add_vocabulary(writer: GGUFWriter, size: int) -> None:
     tokens = vocabulary(size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")

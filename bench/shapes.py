@@ -70,9 +70,10 @@ def qwen3moe(
     experts: tuple[int, int],
     expert_wide: int,
     vocab: int,
+    head_dim: int = 0,
 ) -> Shape:
     """Qwen3's mixture of experts. experts: how many there are, and how many a token uses."""
-    head_dim = hidden // heads[0]
+    head_dim = head_dim or hidden // heads[0]
     tensors: dict[str, Matrix | Vector] = _ends(hidden, vocab)
     for layer in _layers(num_layers):
         tensors |= _attention(layer, hidden, heads, head_dim)
