@@ -120,7 +120,11 @@ def gpt_oss(size: Size) -> Shape:
             f"{layer}.ffn_gate_inp.weight": Vector((num_experts, hidden)),
             f"{layer}.ffn_gate_inp.bias": Vector((num_experts,)),
         }
-        for name, out, width in (("gate", wide, hidden), ("up", wide, hidden), ("down", hidden, wide)):
+        for name, out, width in (
+            ("gate", wide, hidden),
+            ("up", wide, hidden),
+            ("down", hidden, wide),
+        ):
             tensors[f"{layer}.ffn_{name}_exps.weight"] = Matrix((num_experts, out, width))
             tensors[f"{layer}.ffn_{name}_exps.bias"] = Vector((num_experts, out))
     metadata: dict[str, Value] = {
@@ -149,7 +153,9 @@ def gpt_oss(size: Size) -> Shape:
 def _q4_k_m(name: str) -> str:
     """llama.cpp's mix, nearly: the head, and values and down projections of half of the layers."""
     parts = name.split(".")
-    is_better = parts[0] == "blk" and int(parts[1]) % 2 == 0 and parts[2].startswith(("attn_v", "ffn_down"))
+    is_better = (
+        parts[0] == "blk" and int(parts[1]) % 2 == 0 and parts[2].startswith(("attn_v", "ffn_down"))
+    )
     return "Q6_K" if is_better or name == "output.weight" else "Q4_K"
 
 
@@ -177,7 +183,10 @@ def _gguf(path: Path, shape: Shape, form_of: Callable[[str], str]) -> Path:
         kind = GGMLQuantizationType[forms[name]]
         shown = tensor.shape
         if kind not in {GGMLQuantizationType.F32, GGMLQuantizationType.BF16}:
-            shown = (*tensor.shape[:-1], tensor.shape[-1] // values * size)  # in bytes, as gguf wants it
+            shown = (
+                *tensor.shape[:-1],
+                tensor.shape[-1] // values * size,
+            )  # in bytes, as gguf wants it
         stored = np.dtype("u1") if shown != tensor.shape else np.dtype("f4")
         writer.add_tensor_info(name, shown, stored, num_bytes, kind)
     writer.write_header_to_file()

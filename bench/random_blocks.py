@@ -42,7 +42,9 @@ class RandomBlocks:
         first = pool[start : start + num_blocks]
         count = num_blocks - len(first)
         whole, part = divmod(count, len(pool))
-        return np.concatenate([first, *[pool] * whole, pool[:part]]).reshape(-1)[: num_blocks * size]
+        return np.concatenate([first, *[pool] * whole, pool[:part]]).reshape(-1)[
+            : num_blocks * size
+        ]
 
     def _pool(self, form: str, spread: float) -> Blocks:
         if (form, spread) not in self._pools:
@@ -55,7 +57,9 @@ class RandomBlocks:
             numbers = self._random.normal(0, spread, _POOL_BLOCKS * 16).astype(np.float32)
             if form == "F32":
                 return numbers.view(np.uint8).reshape(-1, size)
-            return (numbers.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1, size)
+            return (
+                (numbers.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1, size)
+            )
         blocks = self._random.integers(0, 256, (_POOL_BLOCKS, size), dtype=np.uint8)
         match form:
             case "Q8_0":
