@@ -13,7 +13,7 @@ from gateway.routes.lease import pool_model
 from gateway.routes.services import Services
 from gateway.templates import aliases_of, templates_of
 from gateway.translate.presets import check_presets
-from gateway.wiring import check_devices, limits_of, mentioned_in
+from gateway.wiring import check_devices, check_reachable, limits_of, mentioned_in
 
 LOOK_SECONDS = 1.0
 
@@ -29,7 +29,9 @@ def take_over(services: Services, new: Settings) -> None:
     check_devices(settings, services.engine)
     check_presets(settings)
     aliases, templates = aliases_of(settings), templates_of(settings)
+    check_reachable(settings, services.gate.keyring)
     services.upstreams.reconfigure(settings.upstreams)
+    services.gate.reconfigure(settings)
     services.settings = settings
     services.pool.retune(limits_of(settings))
     services.catalog.reconfigure(

@@ -50,6 +50,11 @@ class KnownModel:
     defaults: Preset | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its id and its aliases."""
+        return (self.id, *self.aliases)
+
+    @property
     def root(self) -> str:
         return self.base or self.id
 

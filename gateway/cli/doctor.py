@@ -94,8 +94,8 @@ def _around(settings: "Settings") -> "list[Finding]":
 
 def _readiness(settings: "Settings") -> Mapping[str, Any] | None:
     """What a server of ours says on the port; None if nobody does, or somebody else."""
-    from gateway.cli.serve import url_of
     from gateway.cli.server import Server
+    from gateway.cli.url import url_of
 
     try:
         scheme = "https" if settings.tls else "http"

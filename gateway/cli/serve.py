@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from gateway.cli.errors import CommandError
+from gateway.cli.url import url_of
 
 if TYPE_CHECKING:
     from litestar.datastructures import State
@@ -192,11 +193,6 @@ class Announcer:
         if "infer" not in anonymous_scopes(services.settings):
             line += ' -H "Authorization: Bearer $ROUNDHOUSE_API_KEY"'
         print(f"\nTry:\n{line}\n", flush=True)
-
-
-def url_of(host: str, port: int, scheme: str = "http") -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (read, not bound)
-    return f"{scheme}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
 def findings(catalog: "Catalog", settings: "Settings") -> str:

@@ -29,6 +29,9 @@ LIVE = frozenset(
 )
 """Settings that a running server takes over; all others are as they were when it started."""
 
+LIVE_KEYS = frozenset(("anonymous", "open_metrics"))
+"""So are these of `[keys]`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -45,12 +48,18 @@ def changes(old: Settings, new: Settings) -> Changes:
     tables = {place[:depth] for place in found for depth in range(1, len(place))}
     places = [place for place in found if place not in tables]  # empty before, or now
     return Changes(
-        tuple(dotted(place) for place in places if place[0] in LIVE),
-        tuple(dotted(place) for place in places if place[0] not in LIVE),
+        tuple(dotted(place) for place in places if _is_live(*place[:2])),
+        tuple(dotted(place) for place in places if not _is_live(*place[:2])),
     )
 
 
 def taken_over(old: Settings, new: Settings) -> Settings:
     """What a server that runs with the old ones has when it was told of the new."""
     live: dict[str, Any] = {name: getattr(new, name) for name in LIVE}
-    return msgspec.structs.replace(old, **live)
+    rights = {name: getattr(new.keys, name) for name in LIVE_KEYS}
+    keys = msgspec.structs.replace(old.keys, **rights)
+    return msgspec.structs.replace(old, keys=keys, **live)
+
+
+def _is_live(table: str, name: str = "") -> bool:
+    return table in LIVE or (table == "keys" and name in LIVE_KEYS)

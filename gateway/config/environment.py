@@ -15,7 +15,7 @@ from gateway.config.settings import Settings
 PREFIX = "ROUNDHOUSE_"
 
 OTHERS = frozenset(
-    PREFIX + name for name in ("API_KEY", "CACHE", "CLIENTS", "DEMO_MODELS", "ISA", "NATIVE")
+    PREFIX + name for name in ("API_KEY", "CACHE", "CLIENTS", "DEMO_MODELS", "ISA", "NATIVE", "URL")
 )
 """Variables that are no settings: other parts of Roundhouse, its clients and its tests read them."""
 

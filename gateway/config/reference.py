@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.config.changes import LIVE
+from gateway.config.changes import LIVE, LIVE_KEYS
 from gateway.config.fields import defaults_of, descriptions_of, entry_in, hints_of, table_in
+from gateway.config.keys import KeysSettings
 from gateway.config.kinds import plain
 from gateway.config.schema import tables
 from gateway.config.settings import Settings
@@ -44,7 +45,9 @@ def renewed(text: str) -> str:
     def made(found: re.Match[str]) -> str:
         if found["name"] not in known:
             raise ValueError(f"there are no settings called {found['name']}")
-        note = "\nChanges of these need a restart.\n" if found["name"] in fixed else ""
+        live = sorted(LIVE_KEYS) if known[found["name"]] is KeysSettings else []
+        but = f" but those of {' and '.join(f'`{name}`' for name in live)}" if live else ""
+        note = f"\nChanges of these{but} need a restart.\n" if found["name"] in fixed else ""
         return found["begin"] + table_of(known[found["name"]]) + note + found["end"]
 
     return _BLOCK.sub(made, text)

@@ -88,6 +88,10 @@ class Gate:
             account.adjust(key, self.clock())
         return account
 
+    def reconfigure(self, settings: Settings) -> None:
+        """What needs no key from now on."""
+        self._anonymous = anonymous(anonymous_scopes(settings))
+
     async def close(self) -> None:
         await self._keeper.close()
         self.keyring.close()

@@ -49,9 +49,10 @@ class Rights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def has_budget(self) -> bool:
         return (self.device_seconds_per_day or self.device_seconds_per_month) is not None
 
-    def allows(self, model: str) -> bool:
-        name = model.casefold()
-        return any(fnmatchcase(name, pattern.casefold()) for pattern in self.models)
+    def allows(self, *names: str) -> bool:
+        """Whether it may use the model that is called by these names."""
+        patterns = [pattern.casefold() for pattern in self.models]
+        return any(fnmatchcase(name.casefold(), pattern) for name in names for pattern in patterns)
 
     def is_expired(self, now: float) -> bool:
         """now: seconds since 1970."""

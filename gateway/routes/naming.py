@@ -71,7 +71,7 @@ def all_models(services: Services) -> list[KnownModel]:
     names = [model.id for model in services.upstreams.models] + [*services.settings.presets]
     found = [find_remote(services, name) for name in names if name.casefold() not in here]
     key = visit().key
-    remote = [model for model in found if model and key.allows(model.id)]
+    remote = [model for model in found if model and key.allows(*model.names)]
     return sorted([*services.models, *remote], key=lambda model: model.id)
 
 

@@ -58,7 +58,7 @@ class Services:
     def models(self) -> list[KnownModel]:
         """Those of the catalog that the request's key may use."""
         key = visit().key
-        return [model for model in self.catalog.models if key.allows(model.id)]
+        return [model for model in self.catalog.models if key.allows(*model.names)]
 
     async def resolve(self, name: str) -> KnownModel:
         """As `Catalog.resolve`; what the request's key may not use is not there for it."""
@@ -74,7 +74,7 @@ class Services:
     @staticmethod
     def permit(model: KnownModel, name: str) -> KnownModel:
         """The model that `name` led to, if the request's key may use it; else raises `ModelNotFound`."""
-        if visit().key.allows(model.id):
+        if visit().key.allows(*model.names):
             return model
         visit().refused("model")
         raise ModelNotFound(name)

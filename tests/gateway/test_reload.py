@@ -116,6 +116,17 @@ async def test_mistakes_change_nothing(live):
     assert (await ask(live, model="new")).status_code == 404
 
 
+async def test_who_needs_no_key_changes_at_once(live):
+    """For requests to come; what was asked before is answered."""
+    told(live, keys={"anonymous": []})
+    assert (await ask(live)).status_code == 401
+    assert (await live.http.get("/metrics")).status_code == 401
+    told(live, keys={"anonymous": ["infer"], "open_metrics": True})
+
+    assert (await ask(live)).status_code == 200
+    assert (await live.http.get("/metrics")).status_code == 200
+
+
 async def test_a_stream_goes_on_under_a_reload(live, fake_engine):
     """Nothing that was begun is ended, though its alias is gone."""
     fake_engine.gate.clear()

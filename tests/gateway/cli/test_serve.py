@@ -9,7 +9,8 @@ from gateway.__main__ import parser
 from gateway.catalog.models import KnownModel
 from gateway.cli.errors import CommandError
 from gateway.cli.memory import default_budget
-from gateway.cli.serve import curl_line, read_settings, url_of
+from gateway.cli.serve import curl_line, read_settings
+from gateway.cli.url import url_of
 from gateway.config import SettingsError
 from tests.gateway.fakes import make_card
 

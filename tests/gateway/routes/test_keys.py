@@ -15,6 +15,7 @@ from gateway.keys import keyring
 from gateway.keys.key import Key, digest_of
 from gateway.keys.table import Table
 from gateway.openapi.operation import KEY
+from gateway.reload import take_over
 from tests.gateway.fakes import FakeEngine
 from tests.gateway.live import Live, add_model, serving
 
@@ -160,6 +161,22 @@ async def test_other_models_are_not_there(served):
         hidden = (await chat(live, model="other")).json()["error"]["message"]
         assert hidden == unknown.replace("absent", "other")
         assert (await chat(live, BOB, model="other")).status_code == 200
+
+
+async def test_a_model_may_be_allowed_by_an_alias(served):
+    """As its clients know it; then it is the same model under each of its names."""
+    async with served({"models": ["fast"]}) as live:
+        assert refusal(await chat(live, model="fast")) == (404, "model_not_found")
+        folder, keys = live.services.settings.models_dir, live.services.settings.keys
+        values = {"models_dir": folder, "aliases": {"fast": "tiny"}, "keys": {"anonymous": []}}
+        take_over(live.services, load_settings(None, values, {}))
+        assert live.services.settings.keys == keys
+
+        assert (await chat(live, model="fast")).status_code == 200
+        assert (await chat(live, model="tiny")).status_code == 200
+        assert refusal(await chat(live, model="other")) == (404, "model_not_found")
+        listed = (await live.http.get("/v1/models", headers=auth(ANN))).json()["data"]
+        assert [model["id"] for model in listed] == ["tiny"]
 
 
 TEXTS = {"prompt": "a", "content": "a", "query": "a", "documents": ["a"], "max_tokens": 1}
