@@ -1,7 +1,9 @@
 """Settings as the engine and the pool want them."""
 
+import itertools
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.api import Engine, HostMemory
@@ -17,6 +19,7 @@ from gateway.store import MEMORY, ResponseStore, StoreError
 def check_devices(settings: Settings, engine: Engine) -> None:
     """Devices come and go only with a start, so a name that leads to none is a mistake."""
     check_device_names(settings, [device.name for device in engine.devices])
+    _check_groups(settings, {device.name: device.kind for device in engine.devices})
     sizes = [model.tensor_parallel or 1 for model in settings.model.values()]
     if not engine.can_spread and (settings.tensor_parallel or max(sizes, default=1) > 1):
         raise SettingsError(
@@ -31,6 +34,25 @@ def check_device_names(settings: Settings, known: list[str]) -> None:
     for name, model in settings.model.items():
         _check_names(f"[model.{name!r}]: devices", model.devices, known)
         _check_spread(name, model, settings, known)
+
+
+def _check_groups(settings: Settings, kinds: Mapping[str, str]) -> None:
+    """Raises `SettingsError` for groups whose devices cannot work together, or not beside each other."""
+    spread = [
+        model.devices for model in settings.model.values() if (model.tensor_parallel or 1) > 1
+    ]
+    groups = [*settings.tensor_parallel, *spread]
+    for group in groups:
+        if len({kinds[name] for name in group}) > 1:
+            raise SettingsError(f"tensor_parallel: {', '.join(group)} are devices of several kinds")
+    # GPUs work off what they are given in order: in circles, each would wait for the next for ever
+    for one, other in itertools.combinations([each for each in groups if each], 2):
+        is_gpu = kinds[one[0]] != "cpu"
+        if is_gpu and set(one) & set(other) and one[0] != other[0]:
+            raise SettingsError(
+                f"tensor_parallel: {', '.join(one)} and {', '.join(other)} share a device, so both "
+                f"have to begin with the same one"
+            )
 
 
 def _check_names(setting: str, names: list[str], known: list[str]) -> None:

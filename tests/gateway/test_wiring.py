@@ -24,6 +24,29 @@ def test_a_store_that_cannot_be_opened_stops_the_start(tmp_path):
 TWO = [Device("cpu:0", 5), Device("cpu:1", 5)]
 
 
+FOUR = [Device("cpu", 5), *(Device(f"cuda:{n}", 5, "cuda") for n in range(3))]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([["cpu", "cuda:0"]], "cpu, cuda:0 are devices of several kinds"),
+        ([["cuda:0", "cuda:1"], ["cuda:1", "cuda:2"]], "have to begin with the same one"),
+        ([["cuda:0", "cuda:1"], ["cuda:0", "cuda:2"]], None),
+        ([["cuda:0", "cuda:1"], ["cuda:2", "cuda:1"]], "have to begin with the same one"),
+    ],
+)
+def test_groups_that_could_wait_for_each_other_stop_the_start(groups, message):
+    """What shares a GPU has one that says who comes first."""
+    settings = load_settings(None, {"tensor_parallel": groups})
+    engine = FakeEngine(devices=FOUR, can_spread=True)
+    if message is None:
+        check_devices(settings, engine)
+    else:
+        with pytest.raises(SettingsError, match=message):
+            check_devices(settings, engine)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
