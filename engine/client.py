@@ -10,12 +10,14 @@ from contextlib import aclosing
 from engine.api import (
     Delta,
     Device,
+    DType,
     EngineError,
     EngineStatus,
     Failure,
     Grammar,
     HostMemory,
     ImageCache,
+    KVDType,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -26,8 +28,9 @@ from engine.api import (
     TextSource,
 )
 from engine.launcher import Launcher, LocalLauncher
-from engine.links import DType, Inbox, KVDType, TextLink, WorkerLink
+from engine.links import Inbox, TextLink, WorkerLink
 from engine.run_folder import make_run_folder
+from engine.spread import SpreadModels
 from engine.wire import (
     Attach,
     Cancel,
@@ -85,11 +88,13 @@ class LocalEngine:
                 threads=threads,
                 kv_dtype=kv_dtype,
                 speculate=speculate,
+                kinds=sorted({each.kind for each in self._devices}, key=lambda kind: kind == "cpu"),
             )
             for number, device in enumerate(self._devices)
         }
         for worker in self._workers.values():
             worker.when_ready = self._attach
+        self._spread = SpreadModels(self._workers, self._folder)
 
     async def start(self) -> None:
         """Starts every process and waits until each is ready; raises if one does not get there."""
@@ -119,7 +124,7 @@ class LocalEngine:
 
     @property
     def can_spread(self) -> bool:
-        return False
+        return True
 
     @property
     def status(self) -> EngineStatus:
@@ -138,14 +143,22 @@ class LocalEngine:
         for worker in self._workers.values():
             worker.when_lost.append(callback)
 
-    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
+    async def inspect(
+        self,
+        path: str,
+        chat_template: str | None = None,
+        dtype: DType = "auto",
+        kv_dtype: KVDType = "auto",
+    ) -> ModelCard:
         worker = next(iter(self._workers.values()))
         await worker.ready.wait()
         call = next(self._numbers)
-        worker.send(Inspect(call, path, chat_template))
+        worker.send(Inspect(call, path, chat_template, dtype, kv_dtype))
         return await worker.inspections.open(call)
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
+        if order.others:
+            return await self._spread.load(order, progress)
         worker = self._workers[order.device]
         await worker.ready.wait()
         worker.send(Load(order))
@@ -170,11 +183,17 @@ class LocalEngine:
         await self.evict(worker.device.name, handle)  # it had finished before it heard
 
     async def evict(self, device: str, handle: int) -> None:
+        if handle in self._spread:
+            await self._spread.evict(handle)
+            return
         worker = self._workers[device]
         worker.send(Evict(handle))
         await worker.evictions.open(handle)
 
     async def pause(self, device: str, handle: int) -> None:
+        if handle in self._spread:
+            await self._spread.pause(handle)
+            return
         worker = self._workers[device]
         worker.send(Pause(handle))
         await worker.pauses.open(handle)

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
@@ -13,9 +13,11 @@ from engine.api import (
     Delta,
     Device,
     DeviceStats,
+    DType,
     Failure,
     HostMemory,
     ImageCache,
+    KVDType,
     LoadReport,
     ModelCard,
     Prepared,
@@ -44,9 +46,6 @@ from engine.wire import (
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 In = TypeVar("In")
-
-DType = Literal["auto", "float32", "bfloat16"]
-KVDType = Literal["auto", "q8_0"]
 
 # How long torch's threads spin at the end of each operator before they sleep, some 10 us. By default
 # it is milliseconds: with anything else on the cores they then spin against the very thread that they
@@ -154,7 +153,9 @@ class WorkerLink(Link[Event]):
         threads: int | None = None,
         kv_dtype: KVDType = "auto",
         speculate: int = 0,
+        kinds: Sequence[str] = ("cpu",),
     ) -> None:
+        """kinds: of all of the engine's devices, those that models are to prefer first."""
         arguments = ["--socket", str(socket), "--device", device.name]
         arguments += [
             "--memory",
@@ -171,6 +172,10 @@ class WorkerLink(Link[Event]):
             arguments += [] if value is None else [f"--{name}-bytes", str(value)]
         arguments += [] if threads is None else ["--threads", str(threads)]
         arguments += ["--speculate", str(speculate)] if speculate else []
+        arguments += ["--kinds", ",".join(kinds)]
+        if device.kind != "cpu":
+            name = f"{device.kind}:{device.uuid}" if device.uuid else device.name
+            arguments += ["--accelerator", name]
         lost = Failure("worker_lost", f"the worker of {device.name} died; it is being restarted")
         program = Program(device.name, "engine.worker", arguments, Event, WORKER_ENVIRONMENT)
         super().__init__(launcher, program, lost)

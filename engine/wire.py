@@ -10,8 +10,10 @@ from msgspec import Struct
 from engine.api import (
     Delta,
     DeviceStats,
+    DType,
     Failure,
     Grammar,
+    KVDType,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -28,15 +30,31 @@ from engine.api import (
 
 
 class Inspect(Struct, frozen=True, tag=True):
-    """chat_template: the operator's, instead of the checkpoint's."""
+    """chat_template: the operator's, instead of the checkpoint's. dtype, kv_dtype: as of `LoadOrder`."""
 
     call: int
     path: str
     chat_template: str | None = None
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
+
+
+class Seat(Struct, frozen=True):
+    """A worker's place among those that hold a model together; the first leads.
+
+    folder: where they meet, which nobody else may enter.
+    """
+
+    rank: int
+    size: int
+    folder: str
 
 
 class Load(Struct, frozen=True, tag=True):
+    """seat: where the order is for a part of the model."""
+
     order: LoadOrder
+    seat: Seat | None = None
 
 
 class CancelLoad(Struct, frozen=True, tag=True):

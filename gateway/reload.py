@@ -6,9 +6,11 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from gateway.catalog.catalog import Catalog
 from gateway.config import Settings, SettingsError
 from gateway.config.changes import changes, taken_over
 from gateway.config.source import Source, Stamp
+from gateway.pool import PoolModel
 from gateway.routes.lease import pool_model
 from gateway.routes.services import Services
 from gateway.templates import aliases_of, templates_of
@@ -43,8 +45,15 @@ def take_over(services: Services, new: Settings) -> None:
         mentioned=mentioned_in(settings),
     )
     services.pool.renew([pool_model(model) for model in services.catalog.models])
+    services.pool.retire(lambda model: _is_outdated(model, services.catalog))
     for listener in services.when_reloaded:
         listener(settings)
+
+
+def _is_outdated(model: PoolModel, catalog: Catalog) -> bool:
+    """Whether the next to ask for it has it computed, or its tokens kept, in something else."""
+    said = catalog.said_of(model.id or model.key)
+    return (model.dtype, model.kv_dtype) != (said.dtype, said.kv_dtype)
 
 
 class Reloader:

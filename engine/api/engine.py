@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from engine.api.models import Device, LoadOrder, LoadReport, ModelCard
+from engine.api.models import Device, DType, KVDType, LoadOrder, LoadReport, ModelCard
 from engine.api.replies import Delta, EngineStatus
 from engine.api.requests import Grammar, Prepared, Prompt, Run, Spelling, TextSource
 
@@ -22,8 +22,17 @@ class Engine(Protocol):
     @property
     def status(self) -> EngineStatus: ...
 
-    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
-        """The card of the checkpoint at `path`, from its headers; the template is the operator's."""
+    async def inspect(
+        self,
+        path: str,
+        chat_template: str | None = None,
+        dtype: DType = "auto",
+        kv_dtype: KVDType = "auto",
+    ) -> ModelCard:
+        """The card of the checkpoint at `path`, from its headers; the template is the operator's.
+
+        dtype, kv_dtype: those of the orders to load it, since what it takes depends on them.
+        """
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:
         """Loads beside what is running. Cancelling waits until the memory is free again."""

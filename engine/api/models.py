@@ -6,6 +6,9 @@ from msgspec import Struct
 
 Task = Literal["chat", "completion", "embedding", "rerank"]
 Form = Literal["dense", "packed", "tiled", "planes"]
+DType = Literal["auto", "float32", "bfloat16"]
+KVDType = Literal["auto", "q8_0", "fp8"]
+"""What a model computes in, and what it keeps keys and values in: auto leaves it to who is asked."""
 Capability = Literal["tools", "reasoning", "system", "fill"]
 """Beside its task: what a chat's template reads or writes, and whether the model can fill a gap.
 
@@ -23,6 +26,8 @@ class Footprint(Struct, frozen=True):
     planes: as a GPU's kernels read them, copied from an image in host memory.
     A sequence takes bytes for each of its tokens, or as many whatever its length, or both.
     kind: of the devices that the form is for, as `Device.kind`.
+    whole_weights_bytes, whole_kv_bytes_per_token, whole_state_bytes: what of it each of several devices
+    has in full, if they hold the model together; the rest they share out.
     """
 
     form: Form
@@ -31,6 +36,9 @@ class Footprint(Struct, frozen=True):
     workspace_bytes: int
     state_bytes_per_sequence: int = 0
     kind: str = "cpu"
+    whole_weights_bytes: int = 0
+    whole_kv_bytes_per_token: int = 0
+    whole_state_bytes: int = 0
 
     def total(self, kv_tokens: int, state_slots: int = 0) -> int:
         """Bytes of weights, workspace, a cache of `kv_tokens` tokens, and `state_slots` states."""
@@ -105,6 +113,8 @@ class LoadOrder(Struct, frozen=True):
     resumes: the handle is of a paused model, whose sequences go on; all else is as in its first order.
     others: devices that hold the model together with `device`, an equal share each; `device` is then
     asked for all of them.
+    dtype, kv_dtype: what to compute in, and to keep keys and values in; auto is what the worker was
+    started with.
     """
 
     handle: int
@@ -115,6 +125,8 @@ class LoadOrder(Struct, frozen=True):
     state_slots: int = 0
     resumes: bool = False
     others: tuple[str, ...] = ()
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
 
 
 Tier = Literal["built", "disk", "warm"]

@@ -168,7 +168,28 @@ class CacheManager:
         self._share_blocks(table, num_computed // self.block_size)
         if self._slots.num_slots:
             self._slots.advance(table)
-            self._share_state(table, num_computed, goes_on=goes_on, spare=spare)
+            self._share_state(table, token_ids, num_computed, goes_on=goes_on, spare=spare)
+
+    def go_on(
+        self, table: BlockTable, token_ids: Sequence[int], num_computed: int, *, spare: int
+    ) -> None:
+        """The first `num_computed` tokens are being computed: what comes next may be planned.
+
+        Nothing is shared until `share`. spare: as of `commit`.
+        """
+        if not self._slots.num_slots:
+            return
+        self._slots.advance(table)
+        if name := self._snapshot_name(table, token_ids, num_computed):
+            self._slots.leave(table, name, spare)
+
+    def share(self, table: BlockTable, token_ids: Sequence[int], num_computed: int) -> None:
+        """What `go_on` was told has come true: full blocks and states are shared."""
+        table.name(token_ids, num_computed // self.block_size, self.block_size)
+        self._share_blocks(table, num_computed // self.block_size)
+        if self._slots.num_slots and (name := self._snapshot_name(table, token_ids, num_computed)):
+            is_rolling = self._is_rolling(table, num_computed)
+            self._slots.name_left(table, name, is_rolling=is_rolling)
 
     def release(self, table: BlockTable) -> None:
         """Gives up all that a table holds. The last blocks go first: prefixes live longest."""
@@ -229,9 +250,28 @@ class CacheManager:
             table.num_named += 1
 
     def _share_state(
-        self, table: BlockTable, num_computed: int, *, goes_on: bool, spare: int
+        self,
+        table: BlockTable,
+        token_ids: Sequence[int],
+        num_computed: int,
+        *,
+        goes_on: bool,
+        spare: int,
     ) -> None:
-        is_rolling = num_computed >= table.num_known and not num_computed % self.block_size
-        if is_rolling or num_computed in table.stops:
-            name = table.names[num_computed // self.block_size - 1]
+        if name := self._snapshot_name(table, token_ids, num_computed):
+            is_rolling = self._is_rolling(table, num_computed)
             self._slots.keep(table, name, is_rolling=is_rolling, goes_on=goes_on, spare=spare)
+
+    def _snapshot_name(
+        self, table: BlockTable, token_ids: Sequence[int], num_computed: int
+    ) -> bytes | None:
+        """Of the state after so many tokens, if it is to be kept."""
+        if not self._is_rolling(table, num_computed) and num_computed not in table.stops:
+            return None
+        num_blocks = num_computed // self.block_size
+        table.name(token_ids, num_blocks, self.block_size)
+        return table.names[num_blocks - 1]
+
+    def _is_rolling(self, table: BlockTable, num_computed: int) -> bool:
+        """Whether a generation is at the end of a block."""
+        return num_computed >= table.num_known and not num_computed % self.block_size

@@ -8,14 +8,13 @@ from torch import Tensor
 from engine.cache.spec import KV
 from engine.kernels import ops
 from engine.kernels.batch import BatchLayout
-from engine.kernels.q8_0 import row_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PagedKV:
     """One layer's keys and values: (num_blocks, block_size, num_heads, head_dim) each.
 
-    Packed, the last is `row_bytes(head_dim)`: uint8, rows of `engine.kernels.q8_0`.
+    In q8_0 the last is `row_bytes(head_dim)`: uint8, rows of `engine.kernels.q8_0`.
     """
 
     spec: KV
@@ -31,8 +30,7 @@ class PagedKV:
         tensor: Callable[[str, tuple[int, ...]], Tensor],
     ) -> "PagedKV":
         """Of new tensors, each asked for by name and shape."""
-        width = row_bytes(spec.head_dim) if spec.is_packed else spec.head_dim
-        shape = (num_blocks, block_size, spec.num_heads, width)
+        shape = (num_blocks, block_size, spec.num_heads, spec.row_width)
         return cls(spec, tensor("keys", shape), tensor("values", shape))
 
     @property

@@ -82,6 +82,21 @@ class StateSlots:
         if goes_on:
             table.state_write = self._pool.take()
 
+    def leave(self, table: BlockTable, name: bytes, spare: int) -> None:
+        """Has a table's next step write elsewhere, as `keep` would, so that its state may be named later."""
+        if self._index.find(name) is None and self._pool.num_free > spare:
+            table.state_write = self._pool.take()
+
+    def name_left(self, table: BlockTable, name: bytes, *, is_rolling: bool) -> None:
+        """Makes a snapshot of what `leave` has left, unless it left nothing or another has that name."""
+        slot = table.state_read
+        if slot is None or slot == table.state_write or self._index.find(name) is not None:
+            return
+        if is_rolling:
+            self._drop_rolling(table)
+            self._rolling[slot] = table
+        self._index.add(name, slot)
+
     def release(self, table: BlockTable) -> None:
         """Gives up a table's slots. Its snapshots stay."""
         for slot in table.slots:

@@ -6,10 +6,16 @@ from math import prod
 from types import MappingProxyType
 from typing import Literal
 
+import torch
+
 from engine.kernels.q8_0 import row_bytes
 
-KVDType = Literal["auto", "q8_0"]
-"""What keys and values are kept in; auto is what the model computes in."""
+KVDType = Literal["auto", "q8_0", "fp8"]
+"""What keys and values are kept in: what the model computes in, or eight bits each.
+
+q8_0: rows of `engine.kernels.q8_0`. fp8: e4m3, without a scale, no greater than 448; no program of native
+CPU kernels reads it.
+"""
 
 STATE_BYTES = 4
 """Of a state's values: they are float32 whatever the model computes in, as rounding adds up."""
@@ -19,17 +25,27 @@ STATE_BYTES = 4
 class KV:
     """Keys and values of every token. window: only the last `window` tokens are ever attended.
 
-    is_packed: they are rows of `engine.kernels.q8_0`. No layer declares it: see `stored`.
+    kept_in: no layer declares it, see `stored`.
     """
 
     num_heads: int
     head_dim: int
     window: int | None = None
-    is_packed: bool = False
+    kept_in: KVDType = "auto"
+
+    @property
+    def row_width(self) -> int:
+        """Elements that a head's key or value takes, of `dtype_of`."""
+        return row_bytes(self.head_dim) if self.kept_in == "q8_0" else self.head_dim
+
+    def dtype_of(self, computed: torch.dtype) -> torch.dtype:
+        """Of what is kept, where the model computes in `computed`."""
+        eight_bits = {"q8_0": torch.uint8, "fp8": torch.float8_e4m3fn}
+        return eight_bits.get(self.kept_in, computed)
 
     def bytes_per_token(self, element_bytes: int) -> int:
-        values = self.head_dim * element_bytes
-        return 2 * self.num_heads * (row_bytes(self.head_dim) if self.is_packed else values)
+        element_bytes = element_bytes if self.kept_in == "auto" else 1
+        return 2 * self.num_heads * self.row_width * element_bytes
 
     @property
     def bytes_per_sequence(self) -> int:
@@ -106,4 +122,4 @@ def stored(spec: CacheSpec, kv_dtype: KVDType) -> CacheSpec:
 
 
 def _stored_kv(spec: KV, kv_dtype: KVDType) -> KV:
-    return replace(spec, is_packed=kv_dtype == "q8_0")
+    return replace(spec, kept_in=kv_dtype)

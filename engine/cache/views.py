@@ -1,6 +1,6 @@
 """A layer's view of its cache, made of what the layer declares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -40,7 +40,7 @@ def view_of(spec: CacheSpec, size: CacheSize, dtype: torch.dtype, tensor: MakeTe
         if isinstance(spec, Latent):
             return PagedLatent.of(spec, size.num_blocks, size.block_size, made)
         assert not isinstance(spec, State | Both)
-        kept = torch.uint8 if spec.is_packed else dtype
+        kept = spec.dtype_of(dtype)
         return PagedKV.of(
             spec, size.num_blocks, size.block_size, lambda name, shape: tensor(name, shape, kept)
         )
@@ -53,6 +53,30 @@ def view_of(spec: CacheSpec, size: CacheSize, dtype: torch.dtype, tensor: MakeTe
     if isinstance(spec, Both):
         return TokensAndState(tokens(spec.tokens), state(spec.state))
     return state(spec) if isinstance(spec, State) else tokens(spec)
+
+
+def shapes_of(
+    specs: Iterable[CacheSpec], size: CacheSize, dtype: torch.dtype
+) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    """Of all tensors of the layers' views, in the order in which `view_of` asks for them."""
+    found = []
+
+    def asked(_: str, shape: tuple[int, ...], kept: torch.dtype) -> Tensor:
+        found.append((shape, kept))
+        return torch.empty(shape, dtype=kept, device="meta")
+
+    for spec in specs:
+        view_of(spec, size, dtype, asked)
+    return found
+
+
+def parts_of(view: CacheView) -> Iterator[TokenView | SlottedState]:
+    """What it keeps of tokens, by block, and of states, by slot."""
+    if isinstance(view, TokensAndState):
+        yield view.tokens
+        yield view.state
+    else:
+        yield view
 
 
 def state_bytes(view: CacheView) -> int:

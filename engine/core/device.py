@@ -2,13 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import torch
 
+from engine.api import DType
 from engine.kernels.cpu.library import is_available
-
-DType = Literal["auto", "float32", "bfloat16"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
@@ -26,6 +24,11 @@ def compute_dtype(
         is_fast = has_native or _BFLOAT16_FLAGS & _flags(cpuinfo)
         return torch.bfloat16 if is_fast else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def device_dtype(name: DType) -> torch.dtype:
+    """The same, of a GPU: auto is bfloat16."""
+    return torch.float32 if name == "float32" else torch.bfloat16
 
 
 def num_threads(

@@ -3,6 +3,7 @@
 import errno
 
 from engine.api import EngineError, Failure
+from engine.devices.errors import is_sticky
 
 _ALLOCATOR_WORDS = ("alloc", "out of memory")
 
@@ -14,6 +15,11 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, MemoryError) or _is_allocator(error):
         return Failure("out_of_memory", "the device ran out of memory")
     return Failure("internal", f"an unexpected {type(error).__name__}")
+
+
+def must_end(error: BaseException) -> bool:
+    """A device answers nothing any more until this process has ended: it is better ended at once."""
+    return is_sticky(error)
 
 
 def _is_allocator(error: BaseException) -> bool:

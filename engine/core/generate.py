@@ -6,13 +6,13 @@ from typing import Self
 
 import torch
 
-from engine.api import EngineError, Form, Generation
-from engine.cache.spec import KVDType
+from engine.api import DType, EngineError, Form, Generation, KVDType
 from engine.core.admission import sequence_of
-from engine.core.device import DType, compute_dtype, num_threads
+from engine.core.device import compute_dtype, device_dtype, num_threads
 from engine.core.opening import STATE_SLOTS, open_resident
 from engine.core.pacing import ALONE_SECONDS
 from engine.core.resident import Resident
+from engine.devices import Accelerator
 from engine.models.card import runs_natively
 from engine.wire import Output, Start
 
@@ -39,17 +39,21 @@ class LocalModel:
         *,
         kv_dtype: KVDType = "auto",
         speculate: int = 0,
+        device: Accelerator | None = None,
     ) -> Self:
         """Loads a checkpoint; raises `EngineError` bad_checkpoint for one that cannot be.
 
         form: by default tiled, where native kernels run it, else dense. kv_tokens: size of the cache, by default the model's whole context. state_slots: of a
         recurrent model, how many states it keeps, of sequences that run and for reuse. kv_dtype: what
         keys and values are kept in. speculate: how many tokens a sequence guesses ahead at most, from
-        what it has said before; an output then has several tokens where guesses were right.
+        what it has said before; an output then has several tokens where guesses were right. device:
+        None for the CPU; its kernels are installed by the caller, and the only form is "planes".
         """
         torch.set_num_threads(num_threads())
-        computed = compute_dtype(dtype)
-        form = form or ("tiled" if runs_natively(computed) else "dense")
+        computed = compute_dtype(dtype) if device is None else device_dtype(dtype)
+        if device is not None:
+            form = "planes"
+        form = form or ("tiled" if runs_natively(computed, kv_dtype) else "dense")
         resident, _ = open_resident(
             path,
             form,
@@ -58,6 +62,7 @@ class LocalModel:
             state_slots,
             kv_dtype=kv_dtype,
             speculate=speculate,
+            accelerator=device,
         )
         return cls(resident)
 
@@ -81,7 +86,7 @@ class LocalModel:
             for sequence in sequences:
                 scheduler.add(sequence)
             while not self._resident.is_idle:
-                for _, output in self._resident.step(ALONE_SECONDS):
+                for _, output in self._resident.step(ALONE_SECONDS, ahead=True):
                     if output.failure:
                         raise output.failure.error()
                     yield output

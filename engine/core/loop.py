@@ -80,7 +80,7 @@ class StepLoop:
 
     def _arrivals(self) -> Iterable[Work | None]:
         with contextlib.suppress(queue.Empty):
-            if self._residents.is_idle:
+            if self._residents.is_idle and not (self._inbox.empty() and self._residents.prepare()):
                 yield self._inbox.get(timeout=TICK_SECONDS)
             while True:
                 yield self._inbox.get_nowait()

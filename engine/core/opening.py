@@ -10,12 +10,20 @@ from engine.cache.caches import Caches
 from engine.cache.spec import CacheSpec, KVDType, stored
 from engine.cache.views import CacheSize
 from engine.checkpoint import open_checkpoint
+from engine.core.device_model import DeviceModel
+from engine.core.device_weights import DeviceWeights
+from engine.core.kept_caches import DeviceCaches, HostCaches, KeptCaches
+from engine.core.parking import CacheKey
 from engine.core.programs import ProgrammedModel
 from engine.core.resident import BLOCK_SIZE, Resident
 from engine.core.runner import LanguageModel
-from engine.core.weights import Opened, Weights
-from engine.models.card import describe
+from engine.core.weights import ModelWeights, Opened, Weights
+from engine.devices import Accelerator
+from engine.models.card import CACHE_UNITS, describe
+from engine.models.planes import UNIT
+from engine.residency.arena import Arena
 from engine.residency.image_store import ImageStore
+from engine.residency.ring import PinnedRing
 
 STATE_SLOTS = 16
 """By default: half as many sequences at once as of a model that keeps tokens, in little memory."""
@@ -31,6 +39,7 @@ def open_resident(
     images: ImageStore | None = None,
     kv_dtype: KVDType = "auto",
     speculate: int = 0,
+    accelerator: Accelerator | None = None,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Resident, LoadReport]:
@@ -39,25 +48,50 @@ def open_resident(
     state_slots: and for so many states, of sequences that run and kept for reuse, if it has any.
     images: where those of the tiled form are kept; without, they are built anew each time.
     kv_dtype: what keys and values are kept in. speculate: tokens that sequences guess ahead at most.
+    accelerator: None for the CPU; the form is "planes" on it, and what the model needs of its memory
+    is its own as long as there is the resident.
     Blocks until done. Raises what `Weights.open` raises, and the allocator's errors.
     The report's seconds are left at 0: who waits measures.
     """
-    weights = Weights(dtype, images or ImageStore(None), warm_bytes=0)
+    images = images or ImageStore(None)
+    if accelerator is None:
+        weights: ModelWeights = Weights(dtype, images, warm_bytes=0)
+        kept: KeptCaches = HostCaches(0)
+    else:
+        arena = Arena(accelerator, _needed(path, dtype, kv_dtype, kv_tokens, state_slots))
+        ring = PinnedRing(accelerator)
+        weights = DeviceWeights(arena, ring, dtype, images, warm_bytes=0)
+        kept = DeviceCaches(arena, ring, 0)
     opened = weights.open(path, form, progress, cancelled)
     size = cache_size(
         opened.model.cache_specs, kv_tokens or opened.model.context_length, state_slots
     )
     specs = [stored(spec, kv_dtype) for spec in opened.model.cache_specs]
-    caches = Caches.of(specs, size, dtype)
-    model = runnable(opened, caches)
+    caches, _ = kept.open(0, key := CacheKey(opened.key, size, dtype, kv_dtype), key, specs)
+    model = runnable(opened, caches, accelerator)
     workspace = workspace_of(model, opened, path, form, dtype)
     return Resident(model, caches, speculate=speculate), report_of(opened, caches, workspace)
 
 
-def runnable(opened: Opened, caches: Caches) -> LanguageModel:
-    """The model as a program over these caches, if it runs natively."""
+def _needed(
+    path: Path, dtype: torch.dtype, kv_dtype: KVDType, kv_tokens: int | None, state_slots: int
+) -> int:
+    """Bytes of a device: of weights and caches, each in whole units."""
+    with open_checkpoint(path) as checkpoint:
+        card = describe(checkpoint, dtype, kv_dtype=kv_dtype, kinds=("cuda",), device_dtype=dtype)
+    (footprint,) = card.footprints
+    caches = footprint.total(kv_tokens or card.context_length, state_slots)
+    return caches - footprint.workspace_bytes + CACHE_UNITS * UNIT
+
+
+def runnable(
+    opened: Opened, caches: Caches, accelerator: Accelerator | None = None
+) -> LanguageModel:
+    """The model as a program over these caches, if it runs natively or on an accelerator."""
     if opened.tape is None:
         return opened.model
+    if accelerator is not None:
+        return DeviceModel(opened.model, opened.tape, caches.views, opened.arrivals, accelerator)
     return ProgrammedModel(opened.model, opened.tape, caches.views)
 
 
@@ -78,6 +112,8 @@ def workspace_of(
     model: LanguageModel, opened: Opened, path: Path, form: Form, dtype: torch.dtype
 ) -> int:
     """A program's values and at most what its operations use; of others what the card says."""
+    if form == "planes":
+        return opened.operation_bytes
     if isinstance(model, ProgrammedModel):
         return model.workspace_bytes + opened.operation_bytes
     with open_checkpoint(path) as checkpoint:

@@ -4,10 +4,12 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from engine.cache.caches import Caches
+from engine.cache.manager import CacheManager
+from engine.cache.spec import KVDType
 from engine.cache.views import CacheSize
 
 DEFAULT_SHARE = 8
@@ -25,6 +27,7 @@ class CacheKey:
     weights: str
     size: CacheSize
     dtype: torch.dtype
+    kv_dtype: KVDType = "auto"
 
 
 Place = CacheKey | int
@@ -53,10 +56,14 @@ class Shelf:
     def num_bytes(self) -> int:
         return sum(chain(self._paused.values(), self._drained.values()))
 
+    def has_room(self, num_bytes: int) -> bool:
+        """Whether so many would be kept, whatever had to go for them."""
+        return num_bytes + sum(self._paused.values()) <= self._max_bytes
+
     def put(self, place: Place, num_bytes: int) -> list[Place]:
         """What is not kept: others, to make room for it, or itself alone. The place must be free."""
         assert place not in self, f"{place} is taken"
-        if num_bytes + sum(self._paused.values()) > self._max_bytes:
+        if not self.has_room(num_bytes):
             return [place]
         (self._paused if isinstance(place, int) else self._drained)[place] = num_bytes
         gone = []
@@ -70,12 +77,25 @@ class Shelf:
         self._drained.pop(place, None)
 
 
-class Parking:
+class Parkable(Protocol):
+    """Caches in host memory."""
+
+    @property
+    def manager(self) -> CacheManager: ...
+
+    def trim(self) -> int:
+        """Lets go of what means nothing; the bytes that the rest takes."""
+
+
+C = TypeVar("C", bound=Parkable)
+
+
+class Parking(Generic[C]):
     """The caches themselves, each handed over whole and nothing copied. Any thread may call."""
 
     def __init__(self, max_bytes: int) -> None:
         self._shelf = Shelf(max_bytes)
-        self._caches: dict[Place, Caches] = {}
+        self._caches: dict[Place, C] = {}
         self._lock = threading.Lock()
 
     @property
@@ -88,7 +108,12 @@ class Parking:
         with self._lock:
             return self._shelf.num_bytes
 
-    def put(self, place: Place, caches: Caches) -> list[Caches]:
+    def has_room(self, num_bytes: int) -> bool:
+        """Whether so many would be kept, whatever had to go for them."""
+        with self._lock:
+            return self._shelf.has_room(num_bytes)
+
+    def put(self, place: Place, caches: C) -> list[C]:
         """Keeps caches that nothing runs on; gives those that it let go of, to be freed or used.
 
         At a key they must be drained; those that are there already make way.
@@ -101,11 +126,11 @@ class Parking:
             self._caches[place] = caches
             return gone + [self._caches.pop(each) for each in thrown_out]
 
-    def take(self, place: Place) -> Caches | None:
+    def take(self, place: Place) -> C | None:
         """The caches that were left there, which are the caller's from now on."""
         with self._lock:
             return next(iter(self._take(place)), None)
 
-    def _take(self, place: Place) -> list[Caches]:
+    def _take(self, place: Place) -> list[C]:
         self._shelf.take(place)
         return [self._caches.pop(place)] if place in self._caches else []

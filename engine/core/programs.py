@@ -10,10 +10,12 @@ from engine.kernels.batch import ForwardBatch
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.compiler import compile_program
 from engine.kernels.cpu.program import Program
+from engine.kernels.group import LABEL, Group
 from engine.kernels.trace import Tape
+from engine.kernels.weight import Weight
 from engine.models.card import MAX_LOGIT_ROWS, step_rows
 from engine.nn.model import Model, Traits
-from engine.nn.module import parameters
+from engine.nn.module import group_of, parameters
 
 log = structlog.get_logger()
 
@@ -26,7 +28,11 @@ class ProgrammedModel:
 
     def __init__(self, model: Model, tape: Tape, caches: Sequence[CacheView]) -> None:
         self._model = model  # keeps the weights
-        constants = {parameter.path: parameter.get() for parameter in parameters(model)}
+        constants: dict[str, Weight | Tensor | Group] = {
+            parameter.path: parameter.get() for parameter in parameters(model)
+        }
+        if (group := group_of(model)) is not None:
+            constants[LABEL] = group
         for index, cache in enumerate(caches):
             constants |= {f"cache.{index}.{name}": t for name, t in cache.by_name.items()}
         self.program: Program = compile_program(

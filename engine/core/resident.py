@@ -1,15 +1,19 @@
 """A loaded model with everything that runs it."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from engine.api import Failure, Spent
 from engine.cache.caches import Caches
 from engine.core.counts import ModelCounts
-from engine.core.failures import failure_of
+from engine.core.device_runner import DeviceRunner, accelerator_of, prepare
+from engine.core.failures import failure_of, must_end
 from engine.core.plan import BatchPlan
-from engine.core.runner import LanguageModel, Result, Runner
+from engine.core.runner import Begun, Closed, LanguageModel, Result, Runner
 from engine.core.scheduler import Scheduler
 from engine.core.sequence import Sequence
 from engine.core.sequences import Sequences
@@ -21,12 +25,22 @@ BLOCK_SIZE = 16
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One that was begun at some time."""
+
+    plan: BatchPlan
+    begun: Begun
+    started: float
+
+
 class Resident:
     """Sequences of one model, advanced a step at a time.
 
     sequences: those that it had before it was paused. They are computed anew unless the caches are
     the ones that they had. speculate: tokens that new ones guess ahead at most. counts: what the
-    checkpoint's earlier residences counted.
+    checkpoint's earlier residences counted. ahead: on an accelerator, whether a step may be begun while
+    the one before it is computed.
     """
 
     def __init__(
@@ -37,13 +51,16 @@ class Resident:
         *,
         speculate: int = 0,
         counts: ModelCounts | None = None,
+        ahead: bool = True,
     ) -> None:
         self.caches = caches
         self.sequences = sequences or Sequences(model, caches.manager, speculate, counts)
         if self.scheduler.cache is not caches.manager:
             self.scheduler.begin_anew(caches.manager)
-        runner = Runner if model.traits.generates else VectorRunner
-        self._runner = runner(model, caches.views, caches.manager.block_size)
+        self._model, self._ahead = model, ahead
+        self._runner = _runner(model, caches)
+        self._under_way: _Step | None = None
+        self._last_ended = 0.0
 
     @property
     def scheduler(self) -> Scheduler:
@@ -55,28 +72,75 @@ class Resident:
 
     @property
     def is_idle(self) -> bool:
-        return self.scheduler.is_idle
+        return self.scheduler.is_idle and self._under_way is None
 
-    def step(self, prefill_seconds: float) -> list[tuple[Sequence, Output]]:
+    def step(self, prefill_seconds: float, *, ahead: bool = False) -> list[tuple[Sequence, Output]]:
         """Computes one step and gives what it added to whom.
 
-        A step that raises ends the sequences that took part in it, and no others.
+        A step that raises ends the sequences that took part in it, and no others, unless the device is
+        lost: then this raises. ahead: nobody else
+        computes anything before this is called again, so the next step may be begun meanwhile.
         """
-        plan = self.scheduler.schedule(self.sequences.pacing.token_budget(prefill_seconds))
-        outputs = [(sequence, _ended(sequence, STARVED)) for sequence in plan.starved]
+        outputs: list[tuple[Sequence, Output]] = []
+        budget = self.sequences.pacing.token_budget(prefill_seconds)
+        if self._under_way is None:
+            outputs += self._begin(self.scheduler.schedule(budget))
+        step, self._under_way = self._under_way, None
+        if step is None:
+            return outputs
+        if ahead and self._ahead and step.begun.is_open:
+            plan = self.scheduler.schedule_ahead(step.plan, budget)
+            ended = [] if plan is None else self._begin(plan)
+            return outputs + self._end(step) + ended
+        return outputs + self._end(step)
+
+    def settle(self) -> list[tuple[Sequence, Output]]:
+        """Waits for a step that is under way; what it added to whom."""
+        step, self._under_way = self._under_way, None
+        return [] if step is None else self._end(step)
+
+    def prepare(self) -> bool:
+        """Makes use of an idle moment, of some 0.1 s; whether there was anything to do."""
+        return self.is_idle and prepare(self._model)
+
+    def _begin(self, plan: BatchPlan) -> list[tuple[Sequence, Output]]:
+        """Gives those whom no cache can hold."""
         if plan.chunks:
-            outputs += self._compute(plan)
+            started = time.perf_counter()
+            self._under_way = _Step(plan, self._begun(plan), started)
+        return [(sequence, _ended(sequence, STARVED)) for sequence in plan.starved]
+
+    def _begun(self, plan: BatchPlan) -> Begun:
+        try:
+            return self._runner.begin(plan)
+        except Exception as error:  # noqa: BLE001  # raised in its turn, behind the step before it
+            return Closed(partial(_raise, error))
+
+    def _end(self, step: _Step) -> list[tuple[Sequence, Output]]:
+        try:
+            results = step.begun.results()
+        except Exception as error:  # whatever a model raises must not end the loop
+            if must_end(error):
+                raise
+            log.exception("step_failed", sequences=len(step.plan.chunks))
+            return self._fail(step.plan, failure_of(error))
+        ended = time.perf_counter()
+        started = max(step.started, self._last_ended)
+        self._last_ended = ended
+        self.sequences.pacing.measured(step.plan.num_prefill_tokens, ended - started)
+        outputs = self._completed(self._still(step.plan), results, started, ended)
         return [(sequence, output) for sequence, output in outputs if _says_something(output)]
 
-    def _compute(self, plan: BatchPlan) -> list[tuple[Sequence, Output]]:
-        started = time.perf_counter()
-        try:
-            results = self._runner.run(plan)
-        except Exception as error:  # whatever a model raises must not end the loop
-            log.exception("step_failed", sequences=len(plan.chunks))
-            return self._fail(plan, failure_of(error))
-        ended = time.perf_counter()
-        self.sequences.pacing.measured(plan.num_prefill_tokens, ended - started)
+    def _still(self, plan: BatchPlan) -> BatchPlan:
+        """Without those who have ended since it was made."""
+        return replace(
+            plan, chunks=tuple(c for c in plan.chunks if self.scheduler.runs(c.sequence))
+        )
+
+    def _completed(
+        self, plan: BatchPlan, found: Mapping[Sequence, Result], started: float, ended: float
+    ) -> list[tuple[Sequence, Output]]:
+        results = {chunk.sequence: found[chunk.sequence] for chunk in plan.chunks}
         for sequence, result in results.items():
             if result.failure:
                 self.scheduler.remove(sequence)
@@ -89,9 +153,23 @@ class Resident:
         ]
 
     def _fail(self, plan: BatchPlan, failure: Failure) -> list[tuple[Sequence, Output]]:
-        for chunk in plan.chunks:
-            self.scheduler.remove(chunk.sequence)
-        return [(chunk.sequence, _ended(chunk.sequence, failure)) for chunk in plan.chunks]
+        failed = [chunk.sequence for chunk in self._still(plan).chunks]
+        for sequence in failed:
+            self.scheduler.remove(sequence)
+        return [(sequence, _ended(sequence, failure)) for sequence in failed]
+
+
+def _runner(model: LanguageModel, caches: Caches) -> Runner | VectorRunner:
+    accelerator, size = accelerator_of(model), caches.manager.block_size
+    if not model.traits.generates:
+        return VectorRunner(model, caches.views, size, accelerator)
+    if accelerator is None:
+        return Runner(model, caches.views, size)
+    return DeviceRunner(model, caches.views, size, accelerator)
+
+
+def _raise(error: Exception) -> dict[Sequence, Result]:
+    raise error
 
 
 STARVED = Failure("out_of_memory", "the sequence outgrew the model's cache")

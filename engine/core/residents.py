@@ -86,22 +86,27 @@ class Residents:
         return self._turns.choose(self._ready())
 
     def step(self, handle: int) -> None:
-        """Runs one step of a model and hands out what it made."""
+        """Runs one step of a model and hands out what it made.
+
+        On a device that computes beside us the model's next step may then be under way already, unless
+        others have work: what is under way is over before another model begins.
+        """
         resident = self._residents[handle]
-        by_owner: dict[Owner, list[Output]] = {}
-        for sequence, output in resident.step(self._prefill_seconds()):
-            by_owner.setdefault(sequence.owner, []).append(output)
-            if output.finish_reason or output.failure:
-                del self._running[sequence.owner, sequence.number]
+        self._settle_others(handle)
+        is_alone = len(self._ready()) == 1
+        outputs = resident.step(self._prefill_seconds(), ahead=is_alone)
         begun = resident.scheduler.take_begun()
         self.begun += begun
         resident.sequences.counts.begun += begun
         resident.sequences.counts.num_preempted += resident.scheduler.take_preempted()
         self.drafted += resident.scheduler.take_drafted()
-        for owner, outputs in by_owner.items():
-            self._reply.outputs(owner, outputs)
+        self._hand_out(outputs)
         del resident  # whoever hears of the drop may count on it
         self._drop_drained()
+
+    def prepare(self) -> bool:
+        """Makes use of a moment in which there is nothing to compute; whether there was any use for it."""
+        return any(resident.prepare() for resident in self._residents.values())
 
     def charge(self, handle: int, seconds: float) -> None:
         """What a step cost the model that took it."""
@@ -113,6 +118,20 @@ class Residents:
             resident.scheduler.check()
         for sequences in self._paused.values():
             sequences.scheduler.check()
+
+    def _settle_others(self, handle: int) -> None:
+        for each, resident in self._residents.items():
+            if each != handle:
+                self._hand_out(resident.settle())
+
+    def _hand_out(self, outputs: Many[tuple[Sequence, Output]]) -> None:
+        by_owner: dict[Owner, list[Output]] = {}
+        for sequence, output in outputs:
+            by_owner.setdefault(sequence.owner, []).append(output)
+            if output.finish_reason or output.failure:
+                del self._running[sequence.owner, sequence.number]
+        for owner, of_owner in by_owner.items():
+            self._reply.outputs(owner, of_owner)
 
     # --- models ---------------------------------------------------------------------------------
 
@@ -130,6 +149,7 @@ class Residents:
         if resident is None:
             self._reply.paused(handle, None)
         else:
+            self._hand_out(resident.settle())
             self._paused[handle], caches = resident.sequences, resident.caches
             del resident
             self._reply.paused(handle, caches)

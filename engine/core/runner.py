@@ -1,6 +1,8 @@
 """Carries out a plan: tensors, the model, the sampler."""
 
+from collections.abc import Callable
 from collections.abc import Sequence as Many
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,34 +55,74 @@ class Result:
     vector: bytes = b""
 
 
+class Begun(Protocol):
+    """A step that was begun. is_open: another may be, before anybody knows what came of this one."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def results(self) -> dict[Sequence, Result]:
+        """Blocks until the step is done. Raises what the model raises. Once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A step whose results nothing can be begun without."""
+
+    results: Callable[[], dict[Sequence, Result]]
+    is_open: bool = False
+
+
 class Runner:
-    """A model and its cache's tensors."""
+    """A model and its cache's tensors. Batches are made in host memory, wherever the model is."""
 
     def __init__(self, model: LanguageModel, caches: Many[CacheView], block_size: int) -> None:
         self.model = model
         self._caches = caches
         self._block_size = block_size
-        tensors = (tensor for cache in caches for tensor in cache.tensors)
-        self._device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    def begin(self, plan: BatchPlan) -> Begun:
+        """A plan of at least one chunk; here, all of it happens once its results are asked for."""
+        return Closed(lambda: self.run(plan))
 
     @torch.inference_mode()
     def run(self, plan: BatchPlan) -> dict[Sequence, Result]:
         """Computes a plan of at least one chunk; blocks until it is done."""
-        samplers = [chunk for chunk in plan.chunks if chunk.samples]
-        constrained = {c.sequence.constraint: c.draft for c in samplers if c.sequence.constraint}
+        logits, masks = self._forward(plan)
+        return results_of(plan, logits, masks.result() if masks else {})
+
+    def _forward(self, plan: BatchPlan) -> "tuple[Tensor, Future[Masks] | None]":
+        """Logits, and masks that are being made beside them, if there are grammars."""
+        constrained = {
+            chunk.sequence.constraint: chunk.draft
+            for chunk in plan.chunks
+            if chunk.samples and chunk.sequence.constraint
+        }
         masks = begin_masks(constrained, self.model.vocab_size) if constrained else None
         try:
-            batch = forward_batch(plan, self._block_size, self._device)
-            logits = self.model.forward(batch, self._caches)
-        finally:  # whoever is told of an error may count on it that nobody uses the constraints
-            allowed = masks.result() if masks else {}
-        if any(chunk.sequence.wants_scores for chunk in plan.chunks):
-            results, last = _scored_apart(plan, logits)
-        else:  # all rows there are; a copy of them would take as long as the draw
-            results, last = {chunk.sequence: Result() for chunk in plan.chunks}, logits
-        if samplers:
-            _sample_into(results, samplers, last, allowed)
-        return results
+            batch = forward_batch(plan, self._block_size, _HOST)
+            return self.model.forward(batch, self._caches), masks
+        except BaseException:
+            if (
+                masks
+            ):  # whoever is told of an error may count on it that nobody uses the constraints
+                masks.result()
+            raise
+
+
+_HOST = torch.device("cpu")
+
+
+def results_of(plan: BatchPlan, logits: Tensor, masks: Masks) -> dict[Sequence, Result]:
+    """What a step's logits say of each sequence."""
+    samplers = [chunk for chunk in plan.chunks if chunk.samples]
+    if any(chunk.sequence.wants_scores for chunk in plan.chunks):
+        results, last = _scored_apart(plan, logits)
+    else:  # all rows there are; a copy of them would take as long as the draw
+        results, last = {chunk.sequence: Result() for chunk in plan.chunks}, logits
+    if samplers:
+        _sample_into(results, samplers, last, masks)
+    return results
 
 
 def _scored_apart(plan: BatchPlan, logits: Tensor) -> tuple[dict[Sequence, Result], Tensor]:
@@ -113,7 +155,9 @@ def _sample_into(
 ) -> None:
     """Draws from each row of `last` (S, vocab), as many for a sampling chunk as its draft and one."""
     draws = [
-        _draw(chunk, guessed, masks) for chunk in chunks for guessed in range(len(chunk.draft) + 1)
+        draw_of(chunk, guessed, masks)
+        for chunk in chunks
+        for guessed in range(len(chunk.draft) + 1)
     ]
     drawn = iter(sample(last, draws))
     for chunk in chunks:
@@ -144,7 +188,7 @@ def _masks(sequence: Sequence, masks: Masks) -> list[Tensor] | Failure | None:
     return masks[sequence.constraint] if sequence.constraint else None
 
 
-def _draw(chunk: Chunk, num_guessed: int, masks: Masks) -> Draw:
+def draw_of(chunk: Chunk, num_guessed: int, masks: Masks) -> Draw:
     """For the token behind so many of the draft's."""
     sequence, draft = chunk.sequence, chunk.draft[:num_guessed]
     found = _masks(sequence, masks)

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Many
 
 from engine.api import EngineError
 from engine.cache.manager import NO_PREFIX, CacheManager
+from engine.core.ahead import Expected, draws_of
 from engine.core.drafts import Drafter
 from engine.core.forced import ForcedDrafter
 from engine.core.plan import BatchPlan, Chunk, DraftCount, PromptCount, chunk_of
@@ -50,6 +51,7 @@ class Scheduler:
         # every running sequence is older than every waiting one
         self._running: list[Sequence] = []
         self._waiting: deque[Sequence] = deque()
+        self._expected = Expected()
         self._begun = PromptCount()
         self._drafted = DraftCount()
         self._num_preempted = 0
@@ -69,6 +71,10 @@ class Scheduler:
     def num_running(self) -> int:
         return len(self._running)
 
+    def runs(self, sequence: Sequence) -> bool:
+        """It was admitted, and has neither ended nor given way."""
+        return sequence in self._running
+
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence; raises `EngineError` if its prompt exceeds the whole cache."""
         needed, there = self.cache.blocks_for(sequence.num_prompt), self.cache.num_blocks
@@ -86,6 +92,7 @@ class Scheduler:
             self._running.remove(sequence)
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+        self._expected.take(sequence)
         self.cache.release(sequence.table)
 
     def begin_anew(self, cache: CacheManager) -> None:
@@ -119,6 +126,23 @@ class Scheduler:
             chunks = self._with_drafts(chunks)
         return BatchPlan(tuple(chunks), tuple(starved))
 
+    def schedule_ahead(self, plan: BatchPlan, token_budget: int) -> BatchPlan | None:
+        """The step behind an open one that is being computed, as if all in that went on. Once for each.
+
+        None where it takes the outcome to know who goes on: somebody would have to give way, or to
+        begin anew. Nothing that is computed is shared before `complete`.
+        """
+        rows = {chunk.sequence: row for chunk, row in draws_of(plan)}
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            if sequence in self._running and self._expected.add(chunk, rows.get(sequence)):
+                self.cache.go_on(
+                    sequence.table, sequence.token_ids, chunk.end, spare=self._spare_slots
+                )
+        if self._max_draft_tokens or not self._have_room():
+            return None
+        return self.schedule(token_budget)
+
     def complete(self, plan: BatchPlan, drawn: Mapping[Sequence, Many[int]]) -> dict[Sequence, int]:
         """A step was computed and these tokens drawn; gives how many of them each sequence took.
 
@@ -146,7 +170,7 @@ class Scheduler:
     def _decodes(self, starved: list[Sequence]) -> list[Chunk]:
         chunks = []
         for sequence in list(self._running):
-            if sequence in self._running and sequence.num_pending == 1:
+            if sequence in self._running and self._decodes_next(sequence):
                 self._begin_anew_if_long(sequence)
                 if self._make_room(sequence):
                     # one that begins anew prefills
@@ -155,6 +179,18 @@ class Scheduler:
                     self.remove(sequence)
                     starved.append(sequence)
         return chunks
+
+    def _decodes_next(self, sequence: Sequence) -> bool:
+        return sequence.num_pending == 1 and not self._expected.ends(sequence)
+
+    def _have_room(self) -> bool:
+        """Whether all that decode can do so where they are."""
+        decoding = [sequence for sequence in self._running if self._decodes_next(sequence)]
+        missing = sum(
+            self.cache.blocks_for(len(sequence.token_ids)) - len(sequence.table.blocks)
+            for sequence in decoding
+        )
+        return missing <= self.cache.num_free and not any(map(self._outgrew, decoding))
 
     def _make_room(self, sequence: Sequence) -> bool:
         """Reserves the next token's place; False if the sequence gave way, or is alone and full."""
@@ -169,11 +205,14 @@ class Scheduler:
 
     def _begin_anew_if_long(self, sequence: Sequence) -> None:
         """Past the switch nothing holds that is cached of it, or of shorter ones that begin alike."""
-        table, switch = sequence.table, self._length_switch
-        if switch is None or len(sequence.token_ids) <= switch or table.salt.endswith(_LONG):
-            return
-        self.cache.change_salt(table, table.salt + _LONG)
-        sequence.num_computed = 0
+        if self._outgrew(sequence):
+            self.cache.change_salt(sequence.table, sequence.table.salt + _LONG)
+            sequence.num_computed = 0
+
+    def _outgrew(self, sequence: Sequence) -> bool:
+        switch = self._length_switch
+        is_long = switch is not None and len(sequence.token_ids) > switch
+        return is_long and not sequence.table.salt.endswith(_LONG)
 
     def _preempt(self, sequence: Sequence) -> None:
         self._num_preempted += 1
@@ -286,6 +325,7 @@ class Scheduler:
 
     def _advance(self, chunk: Chunk, drawn: Many[int]) -> int:
         sequence = chunk.sequence
+        went_on = self._expected.take(sequence)
         sequence.num_computed = chunk.end - len(chunk.draft)
         if sequence.wants_scores:
             sequence.num_scored = max(sequence.num_scored, min(chunk.end + 1, sequence.num_prompt))
@@ -294,16 +334,24 @@ class Scheduler:
             sequence.finish_reason = "length"  # it only scored its prompt
         if chunk.draft:
             self._judge(chunk, num_taken)
-        self.cache.commit(
-            sequence.table,
-            sequence.token_ids,
-            sequence.num_computed,
-            goes_on=not sequence.finish_reason,
-            spare=min(len(self._waiting), self._max_sequences - self.num_running),
-        )
+        if went_on:
+            self.cache.share(sequence.table, sequence.token_ids, chunk.end)
+        else:
+            self.cache.commit(
+                sequence.table,
+                sequence.token_ids,
+                sequence.num_computed,
+                goes_on=not sequence.finish_reason,
+                spare=self._spare_slots,
+            )
         if sequence.finish_reason:
             self.remove(sequence)
         return num_taken
+
+    @property
+    def _spare_slots(self) -> int:
+        """For newcomers."""
+        return min(len(self._waiting), self._max_sequences - self.num_running)
 
     def _append(self, sequence: Sequence, drawn: Many[int]) -> int:
         for count, token_id in enumerate(drawn, start=1):

@@ -3,24 +3,26 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from engine.api import Form, Tier
 from engine.checkpoint import open_checkpoint
-from engine.checkpoint.stamps import are_current, stamps_of
+from engine.checkpoint.stamps import stamps_of
+from engine.core.known import KnownOutlines
 from engine.kernels.trace import Tape
+from engine.models.shards import Shard
 from engine.nn.model import Model
 from engine.residency.host_memory import warm_budget
 from engine.residency.image import open_outlined
 from engine.residency.image_store import ImageStore
 from engine.residency.loader import load
-from engine.residency.outline import Outline, Outlines, identity, outline_of
-from engine.residency.outline_file import decoded, encoded
+from engine.residency.outline import Outline, identity
 from engine.residency.pages import bring_back, let_go
-from engine.residency.sidecar import Question, Sidecars
+from engine.residency.transfer import Arrivals
 from engine.residency.warm import Kept, Warm
 
 
@@ -30,7 +32,9 @@ class Opened:
 
     tape: of its forward, where it is to run as a native program. key: a state of a checkpoint and
     how it was loaded; what has the same key computes the same. phases: seconds, by what for.
-    operation_bytes: what a program of it uses beside its values while it runs, at most.
+    operation_bytes: what a program of it uses beside its values while it runs, at most; on a GPU all
+    that it uses beside weights and caches. arrivals: of weights that are on their way to a GPU.
+    generation: on a GPU, the same again only for the same weights at the same addresses.
     """
 
     model: Model
@@ -40,19 +44,50 @@ class Opened:
     tier: Tier
     phases: dict[str, float] = field(default_factory=dict)
     operation_bytes: int = 0
+    arrivals: Arrivals | None = None
+    generation: int = 0
+
+
+class ModelWeights(Protocol):
+    """What opens models and takes them back, on whichever device. Any thread may call."""
+
+    @property
+    def warm_models(self) -> int:
+        """Those that nobody uses, and that come back without a disk."""
+
+    @property
+    def warm_bytes(self) -> int:
+        """What they take of host memory."""
+
+    def open(
+        self,
+        path: Path,
+        form: Form,
+        progress: Callable[[float], None] = ...,
+        cancelled: Callable[[], bool] = ...,
+        take_time: Callable[[], None] = ...,
+        *,
+        shard: Shard | None = ...,
+        dtype: torch.dtype | None = ...,
+    ) -> Opened:
+        """As `Weights.open`."""
+
+    def close(self, opened: Opened) -> bool:
+        """As `Weights.close`."""
 
 
 class Weights:
     """Opens models, and keeps the mapped images of those that were closed, within a budget.
 
-    Any thread may call: loads run side by side. warm_bytes: of images that nobody uses; None
+    Any thread may call: loads run side by side. dtype: what is computed in where none is asked for;
+    images of all dtypes share the budget. warm_bytes: of images that nobody uses; None
     leaves it to `warm_budget`, 0 keeps none. What is read-only may be shared: two that open one
     path at once are safe.
     """
 
     def __init__(self, dtype: torch.dtype, images: ImageStore, warm_bytes: int | None) -> None:
         self._dtype, self._images = dtype, images
-        self._outlines, self._sidecars = Outlines(), Sidecars(images.folder)
+        self._known = KnownOutlines(dtype, images.folder)
         self._lock = threading.Lock()
         self._warm: Warm[_Image] = Warm(warm_budget(warm_bytes))
         self._open: dict[Opened, _Image] = {}
@@ -73,17 +108,22 @@ class Weights:
         progress: Callable[[float], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
         take_time: Callable[[], None] = lambda: None,
+        *,
+        shard: Shard | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Opened:
         """The model. Blocks for as long as loading takes, which for a warm one is nothing.
 
-        take_time: told, on this thread, before anything that takes longer than a step may.
+        take_time: told, on this thread, before anything that takes longer than a step may. shard: of
+        the part of one of several ranks, whose blocks are still to join a `Group`.
         Raises what `open_checkpoint` and `load` raise, and `LoadCancelled`.
         """
         if form != "tiled":
             take_time()
-            return self._read(path, form, progress, cancelled)
-        clock = _Clock()
-        outline = self._outline(path, take_time)
+            dtype = dtype or self._dtype
+            return self._read(path, form, progress, cancelled, shard=shard, dtype=dtype)
+        clock = Clock()
+        outline = self._known.of(path, take_time, shard, dtype)
         clock.lap("headers")
         image = self._take(outline)
         if image is None:
@@ -124,34 +164,9 @@ class Weights:
             let_go(each.model)
         return bool(gone)
 
-    def _outline(self, path: Path, take_time: Callable[[], None]) -> Outline:
-        outline = self._outlines.find(path, self._dtype)
-        if outline is None:
-            question = Question.of(path, "outline", str(self._dtype))
-            outline = self._kept_outline(question, path)
-            if outline is None:
-                take_time()
-                with open_checkpoint(path) as checkpoint:
-                    outline = outline_of(checkpoint, self._dtype)
-                if content := encoded(outline):
-                    self._sidecars.keep(question, content)
-            self._outlines.keep(outline)
-        return outline
-
-    def _kept_outline(self, question: Question, path: Path) -> Outline | None:
-        """What another process has found out."""
-        content = self._sidecars.find(question)
-        if content is None:
-            return None
-        try:
-            outline = decoded(content)
-        except (LookupError, ValueError):
-            return None
-        return replace(outline, path=path) if are_current(outline.stamps) else None
-
     def _take(self, outline: Outline) -> "_Image | None":
         with self._lock:
-            return self._warm.take(_key(outline))
+            return self._warm.take(outline.key)
 
     def _map(
         self,
@@ -161,7 +176,7 @@ class Weights:
     ) -> "tuple[_Image, Tier]":
         model, image = open_outlined(outline, self._images, progress, cancelled)
         tier: Tier = "built" if image.was_built else "disk"
-        return _Image(model, _key(outline), image.nbytes, image.path is not None), tier
+        return _Image(model, outline.key, image.nbytes, image.path is not None), tier
 
     def _read(
         self,
@@ -169,13 +184,17 @@ class Weights:
         form: Form,
         progress: Callable[[float], None],
         cancelled: Callable[[], bool],
+        *,
+        shard: Shard | None,
+        dtype: torch.dtype,
     ) -> Opened:
         """Dense and packed weights are of one load: the reference, where nothing runs natively."""
-        clock = _Clock()
+        clock = Clock()
         with open_checkpoint(path) as checkpoint:
-            key = identity(stamps_of(checkpoint), checkpoint.digest, form, str(self._dtype))
+            part = () if shard is None else (str(shard),)
+            key = identity(stamps_of(checkpoint), checkpoint.digest, form, str(dtype), *part)
             clock.lap("headers")
-            model = load(checkpoint, form, self._dtype, progress, cancelled)
+            model = load(checkpoint, form, dtype, progress, cancelled, shard=shard)
             clock.lap("read")
         return Opened(model, None, key, model.weights_bytes, "disk", clock.laps)
 
@@ -190,12 +209,8 @@ class _Image:
     is_file: bool
 
 
-def _key(outline: Outline) -> str:
-    return identity(outline.stamps, outline.digest, "tiled", str(outline.dtype))
-
-
 @dataclass(slots=True)
-class _Clock:
+class Clock:
     """Seconds of one thing after the other."""
 
     laps: dict[str, float] = field(default_factory=dict)

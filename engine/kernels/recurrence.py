@@ -45,7 +45,10 @@ def over_sequences(
             own = slice(starts[index], starts[index + 1])
             outputs, after[index] = scan(before[index], *(each[own] for each in rows))
             put(own, outputs)
-    state[layout.state_writes] = after
+    writes = layout.state_writes
+    if int(writes.min()) < 0:  # sequences that only fill a batch up
+        after, writes = after[writes >= 0], writes[writes >= 0]
+    state[writes] = after
     assert result is not None, "a batch has rows"
     return result
 

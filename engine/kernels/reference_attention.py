@@ -18,20 +18,39 @@ from engine.kernels.registry import register
 SCORES_BYTES = 16 * 2**20
 GATHER_TOKENS = 8192
 
+F8 = torch.float8_e4m3fn
+F8_GREATEST = 448
+"""What is greater, infinity too, which the format has not, is kept as this."""
+
 
 @register("cache_write")
 def cache_write(k: Tensor, v: Tensor, keys: Tensor, values: Tensor, layout: BatchLayout) -> None:
-    keys.flatten(0, 1).index_copy_(0, layout.slots, _stored(k, keys))
-    values.flatten(0, 1).index_copy_(0, layout.slots, _stored(v, values))
+    put_rows(keys, layout, _stored(k, keys))
+    put_rows(values, layout, _stored(v, values))
+
+
+def put_rows(cache: Tensor, layout: BatchLayout, rows: Tensor) -> None:
+    """Rows (T, ...) to the layout's slots of a cache (blocks, block_size, ...); to -1 none."""
+    slots = layout.slots
+    if cache.dtype == F8:  # of which torch has no index_copy_
+        cache, rows = cache.view(torch.uint8), rows.view(torch.uint8)
+    if len(slots) and int(slots.min()) < 0:
+        slots, rows = slots[slots >= 0], rows[slots >= 0]
+    cache.flatten(0, 1).index_copy_(0, slots, rows)
 
 
 def _stored(rows: Tensor, cache: Tensor) -> Tensor:
+    """Rows as a cache keeps them."""
+    if cache.dtype == F8:
+        return rows.float().clamp(-F8_GREATEST, F8_GREATEST).to(F8)
     return pack(rows) if is_packed(cache) else rows
 
 
-def _read(rows: Tensor) -> Tensor:
-    """Rows of a cache in float32."""
-    return unpack(rows) if is_packed(rows) else rows.float()
+def _read(cache: Tensor, blocks: Tensor) -> Tensor:
+    """Blocks of a cache in float32."""
+    if cache.dtype == F8:
+        return cache.view(torch.uint8)[blocks].view(F8).float()
+    return unpack(cache[blocks]) if is_packed(cache) else cache[blocks].float()
 
 
 @register("paged_attention")
@@ -53,8 +72,8 @@ def paged_attention(
     for group in groups(layout):
         rows = q[group.first_row : group.last_row].view(-1, group.num_rows, *q.shape[1:])
         blocks, start = visible_blocks(group, layout, window)
-        k = _read(keys[blocks]).flatten(1, 2)
-        v = _read(values[blocks]).flatten(1, 2)
+        k = _read(keys, blocks).flatten(1, 2)
+        v = _read(values, blocks).flatten(1, 2)
         positions = start[:, None] + torch.arange(k.shape[1], device=k.device)
         # What lies past a sequence's end belongs to another, and 0 * nan would let it through.
         v.masked_fill_((positions >= group.context_lens[:, None])[..., None, None], 0)
@@ -82,6 +101,8 @@ class Group:
     num_rows: int
     context_lens: Tensor
     longest: int
+    has_blind: bool
+    """Whether rows stand before their sequence, where there is nothing: of a batch that was filled up."""
 
     def rows_of(self, values: Tensor) -> Tensor:
         """Of values (T, ...), this group's: (B, t, ...)."""
@@ -94,13 +115,17 @@ def groups(layout: BatchLayout) -> Iterator[Group]:
     while first < len(lens):
         num_rows = starts[first + 1] - starts[first]
         last, longest = first + 1, lens[first]
+        if num_rows == 0:
+            first = last
+            continue
         while num_rows == 1 and last < len(lens) and starts[last + 1] - starts[last] == 1:
             if max(longest, lens[last]) * (last + 1 - first) > GATHER_TOKENS:
                 break
             longest = max(longest, lens[last])
             last += 1
         context_lens = layout.context_lens[first:last]
-        yield Group(first, starts[first], starts[last], num_rows, context_lens, longest)
+        has_blind = min(lens[first:last]) < num_rows
+        yield Group(first, starts[first], starts[last], num_rows, context_lens, longest, has_blind)
         first = last
 
 
@@ -161,7 +186,7 @@ def _attend(
     num_kv_heads, shared = k.shape[2], num_heads // k.shape[2]
     grouped = q.float().view(batch, num_rows, num_kv_heads, shared, head_dim)
     k, v = k.permute(0, 2, 3, 1), v.transpose(1, 2)
-    step = max(1, SCORES_BYTES // (4 * batch * num_heads * k.shape[-1]))
+    step = max(1, SCORES_BYTES // (4 * batch * num_heads * max(1, k.shape[-1])))
     parts = []
     for first in range(0, num_rows, step):
         last = min(first + step, num_rows)
@@ -180,6 +205,8 @@ def _attend(
             column = sinks.view(num_kv_heads, shared).repeat(1, last - first)[None, :, :, None]
             scores = torch.cat([scores, column.expand(batch, -1, -1, -1)], dim=-1)
         weights = scores.softmax(-1)[..., : k.shape[-1]]
+        if mask.group.has_blind:
+            weights = weights.masked_fill(hidden.all(-1)[:, None, :, None], 0)
         attended = (weights @ v).view(batch, num_kv_heads, last - first, shared, -1)
         parts.append(attended.transpose(1, 2).flatten(2, 3))
     return torch.cat(parts, dim=1).to(q.dtype)

@@ -27,7 +27,7 @@ def _best(q: Tensor, weights: Tensor, keys: Tensor, mask: Mask, top_k: int) -> T
     """q: (B, t, H, d), weights: (B, t, H), keys: (B, L, d); gives (B, t, at most top_k)."""
     batch, num_rows, num_heads, _ = q.shape
     length = keys.shape[1]
-    step = max(1, SCORES_BYTES // (4 * batch * num_heads * length))
+    step = max(1, SCORES_BYTES // (4 * batch * num_heads * max(1, length)))
     parts = []
     for first in range(0, num_rows, step):
         last = min(first + step, num_rows)

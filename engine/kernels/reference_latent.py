@@ -5,7 +5,7 @@ from torch import Tensor
 
 from engine.kernels.batch import BatchLayout
 from engine.kernels.reference import UNPACK_ELEMENTS
-from engine.kernels.reference_attention import paged_attention
+from engine.kernels.reference_attention import paged_attention, put_rows
 from engine.kernels.registry import register
 from engine.kernels.weight import DENSE, Weight
 
@@ -39,7 +39,7 @@ def _matrices(weight: Weight, rows_per_head: int, heads: range, rows: range) -> 
 
 @register("latent_write")
 def latent_write(latent: Tensor, latents: Tensor, layout: BatchLayout) -> None:
-    latents.flatten(0, 1).index_copy_(0, layout.slots, latent)
+    put_rows(latents, layout, latent)
 
 
 @register("latent_attention")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.kernels import registry
+from engine.kernels.plane_layouts import PLANES
+from engine.kernels.plane_values import plane_values
 from engine.kernels.registry import Kernel
 from engine.quant import formats
 
@@ -20,9 +22,9 @@ WEIGHT_OPS = ("linear", "logits", "embedding", "expert_linear", "head_linear")
 class Weight:
     """A matrix of `shape` (out, in), with the kernels for its format and device bound to it.
 
-    format: "dense", the name of a format of `engine.quant`, or "tiled:" and such a name
+    format: "dense", the name of a format of `engine.quant`, or "tiled:" or "planes:" and such a name
     data: dense, (out, in) in `dtype`; tiled, flat uint8, see `engine.kernels.cpu.layouts`; otherwise
-        the blocks of each row, (out, row bytes) uint8
+        the planes (see `engine.kernels.planes`) or blocks of each row, (out, row bytes) uint8
     dtype: what is computed with it: activations have it, and blocks are unpacked to it
     scales: (out, scales of a row), of a format that stores them apart
 
@@ -49,6 +51,10 @@ class Weight:
     def is_tiled(self) -> bool:
         return self.format.startswith(TILED)
 
+    @property
+    def is_planes(self) -> bool:
+        return self.format.startswith(PLANES)
+
     def rows(self, which: slice | Tensor) -> "Weight":
         """A run of rows, without a copy, or those of some indices, (n,).
 
@@ -67,6 +73,8 @@ class Weight:
         if self.is_tiled:
             untile = registry.find("untile", self.format, self.data.device.type)
             return cast("Tensor", untile(self)).to(dtype)
+        if self.is_planes:
+            return plane_values(self.format, self.data, self.shape[1]).to(dtype)
         return formats.unpack(self.format, dtype, self.data, self.scales)
 
     @classmethod

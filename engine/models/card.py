@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import torch
 
 from engine.api import Footprint, Form, ModelCard
@@ -13,11 +14,13 @@ from engine.kernels.cpu.values import NUM_LOGITS, NUM_TOKENS
 from engine.kernels.reference import UNPACK_ELEMENTS
 from engine.kernels.reference_attention import GATHER_TOKENS, SCORES_BYTES
 from engine.kernels.trace import Tape
-from engine.models.blueprint import Blueprint, blueprint
+from engine.models.blueprint import Blueprint, blueprint, part_of
 from engine.models.file_types import quantization
 from engine.models.known_names import MATRYOSHKA, is_named
 from engine.models.meta import BaseConfig, Config
+from engine.models.planes import UNIT, planes_weights_bytes
 from engine.models.pooling import hf_prompts
+from engine.models.shards import Indivisible, Shard
 from engine.models.tiling import tiled_weights_bytes
 from engine.nn.model import Model
 from engine.nn.module import Matrix
@@ -41,6 +44,13 @@ MAX_THREADS = 16
 OPERATION_BYTES = 16 * 2**20
 """For what attention and scans keep of a step while they run."""
 
+DEVICE_WORKSPACE_BYTES = 256 * 2**20
+"""Of a GPU's memory, what every model counts at least for what it computes with: activations, graphs.
+So much is kept out of what weights and caches are given, and whatever is placed there fits."""
+
+CACHE_UNITS = 2
+"""Of a GPU's memory, so many more than a cache's bytes at most: gaps, and the last unit."""
+
 _F32 = torch.float32.itemsize
 
 
@@ -49,11 +59,16 @@ def describe(
     dtype: torch.dtype,
     native: bool | None = None,
     kv_dtype: KVDType = "auto",
+    *,
+    kinds: Sequence[str] = ("cpu",),
+    device_dtype: torch.dtype = torch.bfloat16,
 ) -> ModelCard:
     """The card of a checkpoint whose model would compute in `dtype`.
 
-    native: whether as a native program; wherever it can, by default. Weights and cache are exact, workspace is an upper estimate. Raises `CheckpointError` for a
-    checkpoint that could not be loaded.
+    native: whether as a native program; wherever it can, by default. kinds: of the devices that it
+    may go to, as torch calls them, those to be preferred first; on all but the CPU it would compute in
+    `device_dtype`. Weights and cache are exact, workspace is an upper estimate. Raises
+    `CheckpointError` for a checkpoint that could not be loaded.
     """
     plan = blueprint(checkpoint)
     return ModelCard(
@@ -72,44 +87,86 @@ def describe(
         or bool(plan.config.matryoshka_dimensions)
         or is_named(checkpoint, *MATRYOSHKA),
         prompts=hf_prompts(checkpoint) if isinstance(checkpoint, SafetensorsCheckpoint) else {},
-        footprints=_footprints(
-            plan, dtype, runs_natively(dtype) if native is None else native, kv_dtype
+        footprints=tuple(
+            footprint
+            for kind in kinds
+            for footprint in (
+                _footprints(plan, dtype, native, kv_dtype)
+                if kind == "cpu"
+                else _device_footprints(plan, device_dtype, kv_dtype, kind)
+            )
         ),
     )
 
 
+def _device_footprints(
+    plan: Blueprint, dtype: torch.dtype, kv_dtype: KVDType, kind: str
+) -> tuple[Footprint, ...]:
+    return (msgspec.structs.replace(_footprint(plan, "planes", dtype, kv_dtype), kind=kind),)
+
+
 def _footprints(
-    plan: Blueprint, dtype: torch.dtype, native: bool, kv_dtype: KVDType
+    plan: Blueprint, dtype: torch.dtype, native: bool | None, kv_dtype: KVDType
 ) -> tuple[Footprint, ...]:
     """Tiled, where native kernels run it; else dense, and packed only where that is smaller."""
+    if native is None:
+        native = runs_natively(dtype, kv_dtype)
     if native:
         return (_footprint(plan, "tiled", dtype, kv_dtype),)
     dense, packed = (_footprint(plan, form, dtype, kv_dtype) for form in ("dense", "packed"))
     return (dense, packed) if packed.weights_bytes < dense.weights_bytes else (dense,)
 
 
-def runs_natively(dtype: torch.dtype) -> bool:
+def runs_natively(dtype: torch.dtype, kv_dtype: KVDType = "auto") -> bool:
     """Whether models that compute in `dtype` run as native programs.
 
-    float32 is for exact results: native kernels round the activations of quantised matrices.
+    float32 is for exact results: native kernels round the activations of quantised matrices. None of
+    them reads fp8.
     """
-    return dtype == torch.bfloat16 and is_available()
+    return dtype == torch.bfloat16 and kv_dtype != "fp8" and is_available()
 
 
 def _footprint(plan: Blueprint, form: Form, dtype: torch.dtype, kv_dtype: KVDType) -> Footprint:
+    if form == "tiled":
+        workspace_bytes = _program_bytes(plan, dtype)
+    elif form == "planes":
+        workspace_bytes = device_workspace_bytes(plan, dtype)
+    else:
+        workspace_bytes = _workspace_bytes(plan, form, dtype)
+    alone = _kept_bytes(plan, form, dtype, kv_dtype)
+    try:
+        half = _kept_bytes(part_of(plan, Shard(0, 2)), form, dtype, kv_dtype)
+    except Indivisible:
+        half = alone
+    # the first of two has half of what can be divided, or a little more
+    weights, kv, state = (2 * part - whole for part, whole in zip(half, alone, strict=True))
+    return Footprint(
+        form=form,
+        weights_bytes=alone[0],
+        kv_bytes_per_token=alone[1],
+        workspace_bytes=workspace_bytes,
+        state_bytes_per_sequence=alone[2],
+        whole_weights_bytes=max(0, weights),
+        whole_kv_bytes_per_token=max(0, kv),
+        whole_state_bytes=max(0, state),
+    )
+
+
+def _kept_bytes(
+    plan: Blueprint, form: Form, dtype: torch.dtype, kv_dtype: KVDType
+) -> tuple[int, int, int]:
+    """Of weights, of a token, and of a sequence."""
     specs = [stored(spec, kv_dtype) for spec in plan.model.cache_specs]
     if form == "tiled":
         weights_bytes = tiled_weights_bytes(plan, dtype)
-        workspace_bytes = _program_bytes(plan, dtype)
+    elif form == "planes":
+        weights_bytes = planes_weights_bytes(plan, dtype)
     else:
         weights_bytes = sum(binding.nbytes(form, dtype) for binding in plan.bindings)
-        workspace_bytes = _workspace_bytes(plan, form, dtype)
-    return Footprint(
-        form=form,
-        weights_bytes=weights_bytes,
-        kv_bytes_per_token=sum(spec.bytes_per_token(dtype.itemsize) for spec in specs),
-        workspace_bytes=workspace_bytes,
-        state_bytes_per_sequence=sum(spec.bytes_per_sequence for spec in specs),
+    return (
+        weights_bytes,
+        sum(spec.bytes_per_token(dtype.itemsize) for spec in specs),
+        sum(spec.bytes_per_sequence for spec in specs),
     )
 
 
@@ -142,22 +199,39 @@ def operation_bytes(plan: Blueprint) -> int:
     return activations + drawn + OPERATION_BYTES
 
 
+def device_workspace_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
+    """On a GPU: activations, logits, one layer's scan, a matrix unpacked, and what rounding takes.
+
+    At least `DEVICE_WORKSPACE_BYTES`, which no model can have for its weights and caches.
+    """
+    unpacked = max((each.out_features * each.in_features for each in _matrices(plan)), default=0)
+    mixed = _scan_bytes(plan.model.cache_specs)
+    needed = _activation_bytes(plan, dtype) + mixed + unpacked * dtype.itemsize
+    return max(needed, DEVICE_WORKSPACE_BYTES) + CACHE_UNITS * UNIT
+
+
 def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
     """Of the reference kernels: activations, logits, one layer's mixer, unpacked weights."""
+    c = plan.config
+    unpacked = 0
+    if form == "packed":
+        widest = max((each.out_features for each in _matrices(plan)), default=0)
+        rows = max(c.vocab_size, widest) * c.hidden_size
+        unpacked = min(UNPACK_ELEMENTS, rows) * (dtype.itemsize + _F32)
+    # a layer attends, or scans, or does one after the other
+    mixed = max(_attention_bytes(plan, dtype), _scan_bytes(plan.model.cache_specs))
+    return _activation_bytes(plan, dtype) + mixed + unpacked
+
+
+def _activation_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
+    """Of a step's rows, and of its logits."""
     c = plan.config
     wide = dtype.itemsize + _F32
     matrices = _matrices(plan)
     widest = max((each.out_features for each in matrices), default=0)
     per_row = 4 * c.hidden_size + 3 * widest + _attended_values(c) + _routed_values(c, matrices)
-    activations = step_rows(plan.model) * per_row * wide
     logits = MAX_LOGIT_ROWS * plan.model.result_size * (wide + _F32)
-    unpacked = 0
-    if form == "packed":
-        rows = max(c.vocab_size, widest) * c.hidden_size
-        unpacked = min(UNPACK_ELEMENTS, rows) * wide
-    # a layer attends, or scans, or does one after the other
-    mixed = max(_attention_bytes(plan, dtype), _scan_bytes(plan.model.cache_specs))
-    return activations + logits + mixed + unpacked
+    return step_rows(plan.model) * per_row * wide + logits
 
 
 def _attention_bytes(plan: Blueprint, dtype: torch.dtype) -> int:

@@ -11,6 +11,23 @@ from engine.nn.ranker import Ranker
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """What is shared out among ranks that compute a model together: heads and inner widths.
+
+    widths, kv_heads: keys of the config. kv_heads: beside num_key_value_heads.
+    """
+
+    widths: tuple[str, ...] = (
+        "intermediate_size",
+        "moe_intermediate_size",
+        "shared_expert_intermediate_size",
+        "shared_intermediate_size",
+        "moe_shared_expert_intermediate_size",
+    )
+    kv_heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """One family of models, declared.
 
@@ -20,6 +37,7 @@ class Family:
     fused: stored matrices that hold several of the model's.
     transposed: patterns of matrices and stacks of them that Hugging Face has as (in, out) or
     (n, in, out), unless they are packed.
+    spreads: how a model is shared out among ranks; None where it cannot be.
     """
 
     name: str
@@ -32,6 +50,7 @@ class Family:
     unused: tuple[str, ...] = ()
     fused: tuple[Fused, ...] = ()
     transposed: tuple[str, ...] = ()
+    spreads: Spread | None = Spread()
 
     def model(self, config: BaseConfig) -> Model:
         """Without its weights; a decoder without its head where its file says that it embeds or ranks.

@@ -216,4 +216,5 @@ FAMILY = Family(
     build,
     NAMES,
     unused=UNUSED,
+    spreads=None,  # sparse gates look at all of a row's values
 )

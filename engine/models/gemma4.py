@@ -11,7 +11,7 @@ from engine.cache.paged_kv import PagedKV
 from engine.kernels import ops
 from engine.kernels.routing import Routing
 from engine.models.cache_sharing import UNUSED, per_layer_names
-from engine.models.family import Family
+from engine.models.family import Family, Spread
 from engine.models.gemma4_config import Config
 from engine.models.llama import NAMES as LLAMA_NAMES
 from engine.models.names import Fused, Name, Names
@@ -19,7 +19,7 @@ from engine.nn.decoder import CausalLM
 from engine.nn.layer import FeedForward, Mixer, SandwichLayer, rms_norm
 from engine.nn.mlp import GatedMLP
 from engine.nn.module import Module, Vector
-from engine.nn.moe import Experts, Router
+from engine.nn.moe import Experts, Router, combined
 from engine.nn.normed_attention import BorrowingAttention, NormedAttention
 from engine.nn.per_layer import PerLayerGate, PerLayerInputs
 from engine.nn.rope import rope_of
@@ -126,7 +126,8 @@ class MoELayer(Layer):
         dense = self.post_feedforward_layernorm_1(super().feed(x))
         chosen, weights = self.router(x)
         outputs = self.experts(self.pre_feedforward_layernorm_2(x), chosen)
-        sparse = self.post_feedforward_layernorm_2(ops.combine_experts(outputs, weights))
+        mixed = combined(outputs, weights, self.experts.down_proj)
+        sparse = self.post_feedforward_layernorm_2(mixed)
         return ops.add(dense, sparse)
 
 
@@ -167,4 +168,5 @@ FAMILY = Family(
     NAMES,
     unused=UNUSED,
     fused=(Fused("experts.gate_up_proj", ("experts.gate_proj", "experts.up_proj")),),
+    spreads=Spread(kv_heads=("num_global_key_value_heads",)),
 )

@@ -24,6 +24,7 @@ class Attention(Module):
     takes part in the softmax and gives nothing.
     """
 
+    divides = True  # sinks are of heads
     sinks: Tensor | None = None
 
     def __init__(

@@ -4,7 +4,7 @@ from engine.kernels import ops
 from engine.nn.linear import Linear
 from engine.nn.mlp import MLP, Activation
 from engine.nn.module import Module
-from engine.nn.moe import ExpertLinear, Router
+from engine.nn.moe import ExpertLinear, Router, combined
 
 
 class PlainExperts(Module):
@@ -45,6 +45,6 @@ class LatentMoE(Module):
     def __call__(self, x: Tensor) -> Tensor:
         chosen, weights = self.gate(x)
         narrow = self.fc1_latent_proj(x) if self.fc1_latent_proj else x
-        mixed = ops.combine_experts(self.experts(narrow, chosen), weights)
+        mixed = combined(self.experts(narrow, chosen), weights, self.experts.down_proj)
         wide = self.fc2_latent_proj(mixed) if self.fc2_latent_proj else mixed
         return ops.add(wide, self.shared_experts(x))

@@ -6,8 +6,12 @@ from engine.nn.module import Matrix, Module, Vector
 
 
 class Linear(Module):
-    """(T, in_features) to (T, out_features)."""
+    """(T, in_features) to (T, out_features).
 
+    Ranks may have some of its outputs each, or some of its inputs: then they add their products up.
+    """
+
+    divides = True
     weight: Weight
     bias: Tensor | None = None
 
@@ -17,7 +21,8 @@ class Linear(Module):
             self.slots["bias"] = Vector(out_features)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+        product = ops.linear(x, self.weight, self.bias)
+        return product if self.group is None else ops.all_reduce(product, self.group)
 
 
 class Embedding(Module):
@@ -34,6 +39,8 @@ class Embedding(Module):
 
 class Head(Linear):
     """Hidden states (R, hidden_size) to logits (R, vocab_size), float32."""
+
+    divides = False
 
     def __call__(self, x: Tensor) -> Tensor:
         return ops.logits(x, self.weight, self.bias)

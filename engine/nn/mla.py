@@ -44,6 +44,7 @@ class LatentConfig(DecoderConfig, Protocol):
 class HeadWeight(Module):
     """One matrix per head, in one weight."""
 
+    divides = True
     weight: Weight
 
     def __init__(self, matrix: Matrix) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from engine.kernels.group import Group
 from engine.kernels.weight import Weight
 
 
@@ -68,7 +69,14 @@ Slot = Matrix | Vector | Table
 
 
 class Module:
-    """A block. Parameters are set from outside as attributes named as in `slots`."""
+    """A block. Parameters are set from outside as attributes named as in `slots`.
+
+    divides: whether ranks may have a share of its parameters each, and what it gives is then right
+    as far as the share goes. group: of the ranks whose results add up to what it gives.
+    """
+
+    divides: bool = False
+    group: Group | None = None
 
     def __init__(self, **slots: Slot) -> None:
         self.slots = slots
@@ -94,18 +102,32 @@ class Parameter:
 def parameters(model: Module) -> Iterator[Parameter]:
     """Every parameter once, in the order of computation; a shared block's under its first path."""
     seen: set[int] = set()
-    for path, module in _modules(model, ""):
+    for path, module in modules(model):
         if id(module) not in seen:
             seen.add(id(module))
             for name, slot in module.slots.items():
                 yield Parameter(f"{path}{name}", module, name, slot)
 
 
-def _modules(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+def modules(module: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    """A module and all in it, by what a path of theirs begins with; a shared one as often as it is."""
     yield prefix, module
     for name, value in vars(module).items():
         children = value if isinstance(value, list) else [value]
         for index, child in enumerate(children):
             if isinstance(child, Module):
                 middle = f"{name}.{index}" if isinstance(value, list) else name
-                yield from _modules(child, f"{prefix}{middle}.")
+                yield from modules(child, f"{prefix}{middle}.")
+
+
+def join(model: Module, group: Group) -> None:
+    """Gives the group to those blocks of a part of a model that need it."""
+    for _, module in modules(model):
+        if module.group is not None:
+            module.group = group
+
+
+def group_of(model: Module) -> Group | None:
+    """What `join` gave; None of a whole model."""
+    found = (module.group for _, module in modules(model))
+    return next((group for group in found if group is not None), None)

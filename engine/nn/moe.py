@@ -62,8 +62,12 @@ class Router(Module):
 
 
 class ExpertLinear(Module):
-    """A `Linear` of every expert, stacked: x (T, in) or (T, top_k, in) to (T, top_k, out)."""
+    """A `Linear` of every expert, stacked: x (T, in) or (T, top_k, in) to (T, top_k, out).
 
+    Where ranks have some of its inputs each, `combined` adds their products up.
+    """
+
+    divides = True
     weight: Weight
     bias: Tensor | None = None
 
@@ -77,6 +81,12 @@ class ExpertLinear(Module):
 
     def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:
         return ops.expert_linear(x, self.weight, chosen, self._num_experts, self.bias)
+
+
+def combined(outputs: Tensor, weights: Tensor, last: ExpertLinear) -> Tensor:
+    """What the chosen experts say together, (T, n) float32; outputs: (T, top_k, n), of `last`."""
+    result = ops.combine_experts(outputs, weights)
+    return result if last.group is None else ops.all_reduce(result, last.group)
 
 
 class Experts(Module):
@@ -126,7 +136,7 @@ class MoE(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         chosen, weights = self.gate(x)
-        result = ops.combine_experts(self.experts(x, chosen), weights)
+        result = combined(self.experts(x, chosen), weights, self.experts.down_proj)
         if self.shared_experts is None:
             return result
         shared = self.shared_experts(x)

@@ -38,6 +38,7 @@ class LayerNorm(Module):
             self.slots["weight"] = Vector(size, wide=True, count=num_heads)
         if bias:
             self.slots["bias"] = Vector(size, wide=True, count=num_heads)
+        self.divides = num_heads > 0
         self._eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:

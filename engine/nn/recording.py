@@ -4,11 +4,13 @@ import torch
 
 from engine.cache.spec import CacheSpec
 from engine.cache.views import CacheSize, CacheView, view_of
+from engine.kernels import group as groups
 from engine.kernels.batch import BatchLayout, ForwardBatch
+from engine.kernels.group import Group
 from engine.kernels.trace import OnlyOps, Tape, Traced
 from engine.kernels.weight import DENSE, Weight
 from engine.nn.model import Model
-from engine.nn.module import Matrix, Parameter, Table, parameters
+from engine.nn.module import Matrix, Parameter, Table, join, parameters
 
 _SIZE = CacheSize(num_blocks=4, block_size=16, num_slots=3)
 
@@ -23,6 +25,7 @@ def record(model: Model, num_rows: int, dtype: torch.dtype, num_sequences: int =
     tape = Tape()
     for parameter in parameters(model):
         parameter.set(_parameter(parameter, tape, dtype))
+    join(model, Group(token=tape.tensor(groups.LABEL, (0,), torch.float32)))
     caches = [_cache(index, spec, tape, dtype) for index, spec in enumerate(model.cache_specs)]
     batch = _batch(tape, num_rows, num_sequences)
     with OnlyOps():

@@ -13,13 +13,14 @@ from engine.quant.codes import Codes, coded_format
 _STEPS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 
-def _steps(device: torch.device) -> Tensor:
+def uneven_steps(device: torch.device) -> Tensor:
+    """What each code stands for, float32."""
     return torch.tensor(_STEPS, dtype=torch.float32, device=device)
 
 
 def _iq4_nl(blocks: Tensor) -> Codes:
     codes = codes_of(nibbles(blocks[:, 2:], 16))
-    return Codes(codes, half(blocks[:, :2]), steps=_steps(blocks.device))
+    return Codes(codes, half(blocks[:, :2]), steps=uneven_steps(blocks.device))
 
 
 def _iq4_xs(blocks: Tensor) -> Codes:
@@ -28,7 +29,7 @@ def _iq4_xs(blocks: Tensor) -> Codes:
     word = reinterpret(blocks[:, 2:4], torch.int16).int()
     high = word >> torch.arange(0, 16, 2, device=blocks.device) & 3
     scales = half(blocks[:, :2]) * ((low | high << 4) - 32)
-    return Codes(codes_of(nibbles(blocks[:, 8:], 16)), scales, steps=_steps(blocks.device))
+    return Codes(codes_of(nibbles(blocks[:, 8:], 16)), scales, steps=uneven_steps(blocks.device))
 
 
 FORMATS = (

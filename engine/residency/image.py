@@ -17,7 +17,7 @@ from engine.nn.model import Model
 from engine.nn.module import parameters
 from engine.residency.image_build import build_image
 from engine.residency.image_map import map_built, map_image, value_of
-from engine.residency.image_plan import plan_image
+from engine.residency.image_plan import ImagePlan, Layout, plan_image
 from engine.residency.image_store import ImageStore
 from engine.residency.loader import LoadCancelled
 from engine.residency.outline import Outline, outline_of
@@ -39,13 +39,15 @@ def open_image(
     store: ImageStore,
     progress: Callable[[float], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
+    *,
+    layout: Layout = "tiled",
 ) -> tuple[Model, Image]:
     """The model, its weights mapped from its image, which is built where the store has none.
 
     The map goes with the model's last parameter. Blocks for as long as building or reading takes;
     progress and cancelled are as in `load`. Raises what `load` raises, and `NativeMissing`.
     """
-    outline = outline_of(checkpoint, dtype)
+    outline = outline_of(checkpoint, dtype, layout)
     return _opened(outline, store, lambda: nullcontext(checkpoint), progress, cancelled)
 
 
@@ -66,17 +68,46 @@ def _opened(
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
 ) -> tuple[Model, Image]:
+    whole, image = _mapped(outline, store, open_again, progress, cancelled)
+    model = outline.build()
+    segments = outline.plan.segments
+    give_values(model, outline.plan, lambda n: whole[segments[n].offset : segments[n].end])
+    return model, image
+
+
+def map_outlined(
+    outline: Outline,
+    store: ImageStore,
+    progress: Callable[[float], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Tensor, Image]:
+    """As `open_outlined`, the bytes alone: uint8, (file_bytes,), read-only and in memory."""
+    return _mapped(outline, store, lambda: open_checkpoint(outline.path), progress, cancelled)
+
+
+def give_values(model: Model, plan: ImagePlan, data_of: Callable[[int], Tensor]) -> None:
+    """Makes a model's parameters views of the bytes of its image's segments, wherever those are."""
+    for number, (parameter, segment) in enumerate(
+        zip(parameters(model), plan.segments, strict=True)
+    ):
+        assert parameter.path == segment.path, "an image has its parameters in the model's order"
+        parameter.set(value_of(segment, parameter.slot, data_of(number)))
+
+
+def _mapped(
+    outline: Outline,
+    store: ImageStore,
+    open_again: Callable[[], AbstractContextManager[Checkpoint]],
+    progress: Callable[[float], None],
+    cancelled: Callable[[], bool],
+) -> tuple[Tensor, Image]:
     plan = outline.plan
     work = _Work(outline, open_again, progress, cancelled)
     name = _file_name(outline.path, plan.key)
     whole, path = store.get(
         name, plan.file_bytes, work.read, work.build, cancelled, unkept=work.keep_in_memory
     )
-    model = outline.build()
-    for parameter, segment in zip(parameters(model), plan.segments, strict=True):
-        assert parameter.path == segment.path, "an image has its parameters in the model's order"
-        parameter.set(value_of(segment, whole))
-    return model, Image(path, plan.file_bytes, work.was_built)
+    return whole, Image(path, plan.file_bytes, work.was_built)
 
 
 @dataclass(slots=True)
@@ -93,8 +124,8 @@ class _Work:
     def build(self, descriptor: int) -> None:
         self.was_built = True
         with self.open_again() as checkpoint:
-            model = blueprint(checkpoint)
-            plan = plan_image(checkpoint, model, self.outline.dtype)
+            model = blueprint(checkpoint, self.outline.shard)
+            plan = plan_image(checkpoint, model, self.outline.dtype, self.outline.layout)
             if plan != self.outline.plan:
                 raise CheckpointError(f"{checkpoint.path.name}: changed since it was opened")
             build_image(

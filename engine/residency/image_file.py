@@ -32,7 +32,7 @@ def write_header(descriptor: int, plan: ImagePlan, checksums: Sequence[int]) -> 
     """Goes last: a file without it is no image."""
     table = msgspec.msgpack.encode(_Table(plan, tuple(checksums)))
     head = _HEAD.pack(_MAGIC, VERSION, len(table), _checksum_of(table))
-    assert len(head) + len(table) <= plan.segments[0].offset, "the header has its room"
+    assert len(head) + len(table) <= plan.first_byte, "the header has its room"
     write_all(descriptor, memoryview(head + table), 0)
 
 
@@ -44,7 +44,7 @@ def read_header(descriptor: int, plan: ImagePlan) -> tuple[int, ...]:
     size = os.fstat(descriptor).st_size
     if size != plan.file_bytes:
         raise DamagedImage(f"has {size} bytes, not {plan.file_bytes}")
-    room = os.pread(descriptor, plan.segments[0].offset, 0)
+    room = os.pread(descriptor, plan.first_byte, 0)
     magic, version, table_bytes, expected = _HEAD.unpack_from(room)
     table = room[_HEAD.size : _HEAD.size + table_bytes]
     if (magic, version) != (_MAGIC, VERSION) or _checksum_of(table) != expected:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.kernels.cpu import matrices  # noqa: F401  # registers the kernels of tiled weights
 from engine.kernels.weight import Weight
+from engine.nn.module import Matrix, Slot
 from engine.residency.checksum import STRIPE, Bytes, Sums, digest, partial_sums
 from engine.residency.image_file import DamagedImage, read_header
 from engine.residency.image_plan import DTYPES, ImagePlan, Segment
@@ -59,13 +60,17 @@ def _mapped(descriptor: int, plan: ImagePlan) -> tuple[mmap.mmap, Tensor]:
         return mapped, torch.frombuffer(mapped, dtype=torch.uint8)
 
 
-def value_of(segment: Segment, whole: Tensor) -> Weight | Tensor:
-    """A parameter as a view of the image."""
-    data, dtype = whole[segment.offset : segment.offset + segment.nbytes], DTYPES[segment.dtype]
-    if segment.is_tiled:
-        out_features, in_features = segment.shape
-        return Weight(segment.format, (out_features, in_features), data, dtype)
-    return data.view(dtype).view(segment.shape)
+def value_of(segment: Segment, slot: Slot, data: Tensor) -> Weight | Tensor:
+    """A parameter as a view of its bytes, on whichever device they are."""
+    dtype = DTYPES[segment.dtype]
+    if not isinstance(slot, Matrix):
+        return data.view(dtype).view(segment.shape)
+    out_features, in_features = segment.shape
+    if segment.is_planes:
+        data = data.view(out_features, -1)
+    elif not segment.is_tiled:
+        data = data.view(dtype).view(segment.shape)
+    return Weight(segment.format, (out_features, in_features), data, dtype)
 
 
 def _verify(

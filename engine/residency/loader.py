@@ -14,6 +14,7 @@ from engine.kernels.weight import Weight
 from engine.models.binding import Binding
 from engine.models.blueprint import blueprint
 from engine.models.meta import BaseConfig
+from engine.models.shards import Shard
 from engine.models.sources import Source
 from engine.nn.model import Model
 from engine.nn.module import Matrix, Table
@@ -31,16 +32,18 @@ def load(
     dtype: torch.dtype,
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
+    *,
+    shard: Shard | None = None,
 ) -> Model:
     """The model with its weights, on the CPU. Blocks for as long as reading takes.
 
     dtype: what is computed in. form "dense" copies everything out of the checkpoint's files, in
     that dtype; "packed" keeps what is smaller as it is stored in views of the mapped files, which
     outlive the checkpoint. progress: the fraction of bytes read, after each tensor. cancelled is
-    asked before each tensor; then `LoadCancelled` is raised. Raises `CheckpointError` for a
+    asked before each tensor; then `LoadCancelled` is raised. shard: as of `blueprint`. Raises `CheckpointError` for a
     checkpoint that is no model of ours.
     """
-    plan = blueprint(checkpoint)
+    plan = blueprint(checkpoint, shard)
     total = sum(binding.stored_bytes for binding in plan.bindings)
     done = 0
     for binding in plan.bindings:
@@ -103,8 +106,8 @@ def _stacked(parts: Iterator[Tensor], count: int) -> Tensor:
 
 def _packed(checkpoint: Checkpoint, source: Source) -> tuple[Tensor, ...]:
     """Rows as they are stored, and those of their scales where these are stored apart."""
-    parts = stored_parts(checkpoint, source.tensor, partial(_bytes, checkpoint))
-    return tuple(source.rows(part) for part in parts)
+    rows, *scales = stored_parts(checkpoint, source.tensor, partial(_bytes, checkpoint))
+    return source.rows(rows), *(source.scales(each) for each in scales)
 
 
 def _values(checkpoint: Checkpoint, source: Source, dtype: torch.dtype) -> Tensor:

@@ -11,13 +11,16 @@ import torch
 
 from engine.checkpoint import Checkpoint
 from engine.checkpoint.stamps import Stamps, are_current, stamps_of
+from engine.kernels.group import Group
 from engine.kernels.trace import Tape
 from engine.models.blueprint import blueprint
-from engine.models.card import operation_bytes, tape_of
+from engine.models.card import device_workspace_bytes, operation_bytes, tape_of
 from engine.models.family import Family
 from engine.models.meta import BaseConfig
+from engine.models.shards import Shard
 from engine.nn.model import Model
-from engine.residency.image_plan import ImagePlan, plan_image
+from engine.nn.module import modules
+from engine.residency.image_plan import ImagePlan, Layout, plan_image
 
 MAX_OUTLINES = 64
 """By default: some hundred kilobytes each, the more the more layers a model has."""
@@ -27,7 +30,8 @@ MAX_OUTLINES = 64
 class Outline:
     """A checkpoint understood for what is computed in one dtype; nothing of its vocabulary.
 
-    operation_bytes: as of `engine.models.card`.
+    operation_bytes: as of `engine.models.card`; on a GPU all of the workspace. shard: of the part of
+    one of several ranks; summed: the blocks of it whose results are added up, by their paths.
     """
 
     path: Path
@@ -39,16 +43,42 @@ class Outline:
     plan: ImagePlan
     tape: Tape
     operation_bytes: int
+    layout: Layout = "tiled"
+    shard: Shard | None = None
+    summed: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Of this state of the checkpoint, and of how it is loaded."""
+        part = () if self.shard is None else (f"{self.shard.rank} of {self.shard.size}",)
+        return identity(self.stamps, self.digest, self.layout, str(self.dtype), *part)
 
     def build(self) -> Model:
-        """The model without weights, its parameters those of the plan's segments, in order."""
-        return self.family.model(self.config)
+        """The model without weights, its parameters those of the plan's segments, in order.
+
+        Blocks of a part have a `Group` that has not met.
+        """
+        model = self.family.model(self.config)
+        for path, module in modules(model):
+            if path in self.summed:
+                module.group = Group()
+        return model
 
 
-def outline_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Outline:
+def outline_of(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    layout: Layout = "tiled",
+    shard: Shard | None = None,
+) -> Outline:
     """From headers and samples alone. Raises `CheckpointError`."""
-    understood = blueprint(checkpoint)
-    plan = plan_image(checkpoint, understood, dtype)
+    understood = blueprint(checkpoint, shard)
+    plan = plan_image(checkpoint, understood, dtype, layout)
+    workspace_bytes = (
+        operation_bytes(understood)
+        if layout == "tiled"
+        else device_workspace_bytes(understood, dtype)
+    )
     tape = tape_of(understood.model, dtype)
     return Outline(
         checkpoint.path,
@@ -59,7 +89,10 @@ def outline_of(checkpoint: Checkpoint, dtype: torch.dtype) -> Outline:
         understood.config,
         plan,
         tape,
-        operation_bytes(understood),
+        workspace_bytes,
+        layout,
+        shard,
+        tuple(path for path, module in modules(understood.model) if module.group is not None),
     )
 
 
@@ -69,8 +102,11 @@ def identity(stamps: Stamps, digest: str, *how: str) -> str:
     return sha256(msgspec.json.encode(([stamp for _, stamp in stamps], digest, how))).hexdigest()
 
 
+_Key = tuple[Path, torch.dtype, Layout, Shard | None]
+
+
 class Outlines:
-    """Those used last, by path and dtype, as long as their files are what they were.
+    """Those used last, by path, dtype, layout and shard, as long as their files are what they were.
 
     Any thread may call.
     """
@@ -78,14 +114,20 @@ class Outlines:
     def __init__(self, limit: int = MAX_OUTLINES) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Path, torch.dtype], Outline] = OrderedDict()
+        self._kept: OrderedDict[_Key, Outline] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, path: Path, dtype: torch.dtype) -> Outline | None:
+    def find(
+        self,
+        path: Path,
+        dtype: torch.dtype,
+        layout: Layout = "tiled",
+        shard: Shard | None = None,
+    ) -> Outline | None:
         """None where there is none, or where a file was changed since."""
-        key = path, dtype
+        key = path, dtype, layout, shard
         with self._lock:
             outline = self._kept.get(key)
             if outline is None:
@@ -97,7 +139,7 @@ class Outlines:
             return outline
 
     def keep(self, outline: Outline) -> None:
-        key = outline.path, outline.dtype
+        key = outline.path, outline.dtype, outline.layout, outline.shard
         with self._lock:
             self._kept[key] = outline
             self._kept.move_to_end(key)

@@ -13,7 +13,8 @@ from engine.checkpoint.stamps import Stamps
 from engine.kernels.routing import Routing
 from engine.kernels.trace import Call, Tape
 from engine.models.family import Family
-from engine.residency.image_plan import ImagePlan
+from engine.models.shards import Shard
+from engine.residency.image_plan import ImagePlan, Layout
 from engine.residency.outline import Outline
 
 Setting = None | bool | int | float | Routing | tuple[float, ...]
@@ -52,6 +53,9 @@ class _Outline(Struct, frozen=True, forbid_unknown_fields=True):
     calls: tuple[_Call, ...]
     shapes: dict[str, tuple[int, ...]]
     operation_bytes: int
+    layout: Layout
+    shard: tuple[int, int] | None
+    summed: tuple[str, ...]
 
 
 def encoded(outline: Outline) -> bytes | None:
@@ -84,6 +88,9 @@ def decoded(content: bytes) -> Outline:
         record.plan,
         Tape(calls, record.shapes),
         record.operation_bytes,
+        record.layout,
+        None if record.shard is None else Shard(*record.shard),
+        record.summed,
     )
 
 
@@ -99,6 +106,9 @@ def _record(outline: Outline) -> _Outline:
         calls=tuple(_call(each) for each in outline.tape.calls),
         shapes=outline.tape.shapes,
         operation_bytes=outline.operation_bytes,
+        layout=outline.layout,
+        shard=None if outline.shard is None else (outline.shard.rank, outline.shard.size),
+        summed=outline.summed,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 import numpy as np
+from torch import Tensor
 
 from engine.kernels.weight import Weight
 from engine.nn.model import Model
@@ -63,6 +64,11 @@ def let_go(model: Model) -> None:
     more where the thread has to wait for a core. No other model takes a step in that time.
     """
     _unmap(*_extent(model))
+
+
+def let_go_of_bytes(mapped: Tensor) -> None:
+    """As `let_go`, of all bytes of a mapped file."""
+    _unmap(mapped.data_ptr(), mapped.nbytes)
 
 
 def let_go_of_view(view: memoryview) -> None:

@@ -38,6 +38,11 @@ class Warm(Generic[T]):
     def nbytes(self) -> int:
         return sum(kept.nbytes for kept in self._kept.values())
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each, by key."""
+        return {key: kept.nbytes for key, kept in self._kept.items()}
+
     def take(self, key: str) -> T | None:
         """No longer kept here."""
         kept = self._kept.pop(key, None)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from engine.sampling.upload import sent
 from engine.wire import Logprob
 
 
@@ -11,11 +12,13 @@ def score(logits: Tensor, token_ids: list[int], num_top: list[int]) -> list[Logp
     if not token_ids:
         return []
     logprobs = torch.log_softmax(logits, dim=-1)
-    index = torch.tensor(token_ids, device=logits.device).unsqueeze(-1)
-    own: list[float] = logprobs.gather(-1, index).flatten().tolist()
+    index = sent(token_ids, torch.int64, logits.device).unsqueeze(-1)
     best = logprobs.topk(min(max(num_top), logits.shape[-1]), dim=-1)
-    tops = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    # beside each other, so that a device is waited for but once; float64 holds any id
+    parts = (logprobs.gather(-1, index), best.values, best.indices)
+    found: list[list[float]] = torch.cat([part.double() for part in parts], dim=-1).tolist()
+    width = best.values.shape[1]
     return [
-        Logprob(logprob, list(zip(ids, values, strict=True))[:count])
-        for logprob, (ids, values), count in zip(own, tops, num_top, strict=True)
+        Logprob(own, list(zip(map(int, rest[width:]), rest[:width], strict=True))[:count])
+        for (own, *rest), count in zip(found, num_top, strict=True)
     ]

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.library import is_available, library
-from engine.sampling.choose import GREEDY_TEMPERATURE
 from engine.sampling.draw import Draw
 
 UNSOUND, NO_CHOICE = -1, -2
@@ -16,7 +15,7 @@ UNSOUND, NO_CHOICE = -1, -2
 
 
 class _Draw(ctypes.Structure):
-    """`Draw` of sampling.cpp."""
+    """`Draw` of sampling.cpp; as `engine.sampling.draw.Settings`."""
 
     _fields_ = (
         ("uniform", ctypes.c_double),
@@ -46,7 +45,7 @@ def choose(logits: Tensor, draws: Sequence[Draw], *, check: bool) -> list[int]:
         ctypes.c_void_p(logits.data_ptr()),
         ctypes.c_int64(len(draws)),
         ctypes.c_int64(logits.shape[-1]),
-        (_Draw * len(draws))(*map(_asked, draws)),
+        (_Draw * len(draws))(*(_Draw(*draw.settings) for draw in draws)),
         check,
         chosen,
     )
@@ -63,10 +62,3 @@ def is_sound(logits: Tensor) -> list[bool]:
         sound,
     )
     return [bool(each) for each in sound]
-
-
-def _asked(draw: Draw) -> _Draw:
-    sampling = draw.sampling
-    if sampling.temperature <= GREEDY_TEMPERATURE:
-        return _Draw(0.0, 0.0, 1.0, 0.0, 0)
-    return _Draw(draw.uniform, sampling.temperature, sampling.top_p, sampling.min_p, sampling.top_k)

@@ -3,14 +3,17 @@
 --image-cache FOLDER|auto|off, --image-cache-bytes BYTES: where images of weights are kept.
 --warm-bytes BYTES, --parked-bytes BYTES: as in `engine.api.HostMemory`.
 --threads N: how many threads compute; every core's by default.
---kv-dtype auto|q8_0: what keys and values are kept in.
+--kv-dtype auto|q8_0|fp8: what keys and values are kept in.
 --speculate N: how many tokens a sequence guesses ahead at most.
+--accelerator cuda:UUID: what the device is, where it is not the CPU.
+--kinds K,K: of all devices that models may go to, those to be preferred first.
 """
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from engine.api import HostMemory
+from engine.devices import accelerator
 from engine.process import control_channel, live
 from engine.residency.image_store import ImageStore
 from engine.wire import Command
@@ -29,8 +32,10 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--warm-bytes", type=int)
     parser.add_argument("--parked-bytes", type=int)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--kv-dtype", choices=("auto", "q8_0"), default="auto")
+    parser.add_argument("--kv-dtype", choices=("auto", "q8_0", "fp8"), default="auto")
     parser.add_argument("--speculate", type=int, default=0)
+    parser.add_argument("--accelerator", type=accelerator)
+    parser.add_argument("--kinds", type=lambda kinds: tuple(kinds.split(",")), default=("cpu",))
     return parser.parse_args()
 
 
@@ -47,6 +52,8 @@ async def serve(arguments: Namespace) -> None:
         threads=arguments.threads,
         kv_dtype=arguments.kv_dtype,
         speculate=arguments.speculate,
+        accelerator=arguments.accelerator,
+        kinds=arguments.kinds,
     )
     await worker.run(arguments.socket)
     images.wait()  # what was built last; who can't wait for it kills this process

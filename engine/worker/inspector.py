@@ -1,17 +1,16 @@
 """Asks the inspecting child, and says what its silence means."""
 
 import asyncio
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from engine.api import Failure, ModelCard
-from engine.cache.spec import KVDType
-from engine.core.device import DType
+from engine.api import DType, Failure, KVDType, ModelCard
 from engine.residency.sidecar import Question, Sidecars
 from engine.sandbox import Child, SandboxError
-from engine.wire import Inspected
+from engine.wire import Inspect, Inspected
 
 DEADLINE_SECONDS = 10.0
 MEMORY_BYTES = 8 * 2**30
@@ -25,40 +24,55 @@ class Inspector:
     """
 
     def __init__(
-        self, dtype: DType, kv_dtype: KVDType = "auto", known: Sidecars | None = None
+        self,
+        dtype: DType,
+        kv_dtype: KVDType = "auto",
+        known: Sidecars | None = None,
+        kinds: Sequence[str] = ("cpu",),
     ) -> None:
-        self._dtype, self._kv_dtype = dtype, kv_dtype
+        """kinds: as of `engine.inspect`."""
+        self._dtype, self._kv_dtype, self._kinds = dtype, kv_dtype, tuple(kinds)
         self._known = known or Sidecars(None)
         self._child = Child(
             "engine.inspect", deadline_seconds=DEADLINE_SECONDS, memory_bytes=MEMORY_BYTES
         )
 
-    async def inspect(self, call: int, path: str, chat_template: str | None = None) -> Inspected:
-        """The answer to a call, a failure among them; one inspection at a time."""
-        asked, card = await asyncio.to_thread(self._look, path, chat_template)
+    async def inspect(self, asked: Inspect) -> Inspected:
+        """The answer, a failure among them; one inspection at a time."""
+        asked = self._settled(asked)
+        question, card = await asyncio.to_thread(self._look, asked)
         if card is not None:
-            return Inspected(call, card)
-        inspected = await self._ask(call, path, chat_template)
+            return Inspected(asked.call, card)
+        inspected = await self._ask(asked)
         if inspected.card is not None:
             answer = msgspec.msgpack.encode(inspected.card)
-            await asyncio.to_thread(self._known.keep, asked, answer)
+            await asyncio.to_thread(self._known.keep, question, answer)
         return inspected
 
-    def _look(self, path: str, chat_template: str | None) -> tuple[Question, ModelCard | None]:
-        template = "" if chat_template is None else sha256(chat_template.encode()).hexdigest()
-        asked = Question.of(Path(path), "card", self._dtype, self._kv_dtype, template)
-        answer = self._known.find(asked)
+    def _settled(self, asked: Inspect) -> Inspect:
+        """In what the worker was started with, where the model has nothing of its own."""
+        return msgspec.structs.replace(
+            asked,
+            dtype=self._dtype if asked.dtype == "auto" else asked.dtype,
+            kv_dtype=self._kv_dtype if asked.kv_dtype == "auto" else asked.kv_dtype,
+        )
+
+    def _look(self, asked: Inspect) -> tuple[Question, ModelCard | None]:
+        template = asked.chat_template
+        hashed = "" if template is None else sha256(template.encode()).hexdigest()
+        how = asked.dtype, asked.kv_dtype, hashed, *self._kinds
+        question = Question.of(Path(asked.path), "card", *how)
+        answer = self._known.find(question)
         try:
             card = None if answer is None else msgspec.msgpack.decode(answer, type=ModelCard)
         except msgspec.DecodeError:
             card = None
-        return asked, None if card is None else msgspec.structs.replace(card, path=path)
+        return question, None if card is None else msgspec.structs.replace(card, path=asked.path)
 
-    async def _ask(self, call: int, path: str, chat_template: str | None) -> Inspected:
+    async def _ask(self, asked: Inspect) -> Inspected:
         try:
-            question = (call, path, self._dtype, self._kv_dtype, chat_template)
-            reply = await self._child.call(msgspec.msgpack.encode(question))
+            reply = await self._child.call(msgspec.msgpack.encode((asked, self._kinds)))
         except SandboxError as error:
             failure = Failure("bad_checkpoint", f"its headers could not be read: {error}")
-            return Inspected(call, None, failure)
+            return Inspected(asked.call, None, failure)
         return msgspec.msgpack.decode(reply, type=Inspected)

@@ -15,8 +15,9 @@ from engine.core.failures import failure_of
 from engine.core.resident import Resident
 from engine.core.work import Add, GiveUp, Resume, Work
 from engine.residency.loader import LoadCancelled
-from engine.wire import Event, Loaded, LoadFailed, Loading
+from engine.wire import Event, Loaded, LoadFailed, Loading, Seat
 from engine.worker.background import be_background
+from engine.worker.group import Groups
 from engine.worker.memory import give_back_memory
 from engine.worker.models import Models
 
@@ -50,16 +51,22 @@ class Loads:
         put: Callable[[Work], None],
         post: Callable[[Event], None],
         speculate: int = 0,
+        *,
+        groups: Groups | None = None,
     ) -> None:
         self._models, self._num_threads = models, num_threads
+        self._groups = groups or Groups(num_threads)
         self._speculate = speculate
         self._put, self._post = put, post
         self._loads: dict[int, _Load] = {}
 
-    def start(self, order: LoadOrder) -> None:
+    def start(self, order: LoadOrder, seat: Seat | None = None) -> None:
+        """seat: for a part of the model; of others than the first, nothing is put."""
         self._loads[order.handle] = _Load()
+        if seat is not None:
+            self._groups.prepare(order.handle, seat)
         name = f"load {order.handle}"
-        threading.Thread(target=self._run, args=(order,), name=name, daemon=True).start()
+        threading.Thread(target=self._run, args=(order, seat), name=name, daemon=True).start()
 
     def is_loading(self, handle: int) -> bool:
         return handle in self._loads
@@ -75,28 +82,29 @@ class Loads:
             load.cancelled.set()
             load.ended.wait()
 
-    def _run(self, order: LoadOrder) -> None:
+    def _run(self, order: LoadOrder, seat: Seat | None) -> None:
         torch.set_num_threads(self._num_threads)  # torch keeps it per thread
-        event = self._answer(order)
+        event = self._answer(order, seat)
         load = self._loads.pop(order.handle)
         self._post(event)
         load.ended.set()
 
-    def _answer(self, order: LoadOrder) -> Loaded | LoadFailed:
+    def _answer(self, order: LoadOrder, seat: Seat | None) -> Loaded | LoadFailed:
         if order.resumes and not self._models.is_paused(order.handle):
             return LoadFailed(
                 order.handle, Failure("stale_handle", f"no model {order.handle} is paused")
             )
-        event = self._load(order)
+        event = self._load(order, seat)
         if isinstance(event, LoadFailed):
+            self._groups.end(order.handle)
             self._models.close(order.handle)
             give_back_memory()
         return event
 
-    def _load(self, order: LoadOrder) -> Loaded | LoadFailed:
+    def _load(self, order: LoadOrder, seat: Seat | None) -> Loaded | LoadFailed:
         started = time.perf_counter()
         try:
-            report = self._load_and_add(order)
+            report = self._load_and_add(order, seat)
         except LoadCancelled:
             return LoadFailed(order.handle, CANCELLED)
         except EngineError as error:  # foreseen: the gateway says what it means
@@ -107,12 +115,19 @@ class Loads:
         seconds = time.perf_counter() - started
         return Loaded(order.handle, msgspec.structs.replace(report, seconds=seconds))
 
-    def _load_and_add(self, order: LoadOrder) -> LoadReport:
+    def _load_and_add(self, order: LoadOrder, seat: Seat | None) -> LoadReport:
         progress, cancelled = (
             _Progress(order.handle, self._post),
             self._loads[order.handle].cancelled,
         )
-        model, caches, report = self._models.open(order, progress, cancelled.is_set, be_background)
+        ranks = None if seat is None else self._groups.ranks_of(seat)
+        model, caches, report = self._models.open(
+            order, progress, cancelled.is_set, be_background, ranks=ranks
+        )
+        if ranks is not None:
+            model = self._groups.join(order.handle, ranks, model, caches, cancelled.is_set)
+            if ranks.shard.rank:
+                return report
         if order.resumes:
             resumed: Future[bool] = Future()
             self._put(Resume(order.handle, model, caches, resumed))

@@ -3,24 +3,25 @@
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import structlog
 import torch
 
-from engine.api import HostMemory
+from engine.api import DType, HostMemory, KVDType
 from engine.cache.caches import Caches
-from engine.cache.spec import KVDType
 from engine.channel import Channel
-from engine.core.device import DType, compute_dtype, num_threads
+from engine.core.device import compute_dtype, device_dtype, num_threads
 from engine.core.loop import StepLoop
 from engine.core.work import Drop
 from engine.core.work import Pause as PauseModel
+from engine.devices import Accelerator
 from engine.doctor import native
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.library import is_available
+from engine.kernels.triton.install import install
 from engine.residency.image_store import ImageStore
 from engine.residency.sidecar import Sidecars
 from engine.wire import (
@@ -44,6 +45,7 @@ from engine.wire import (
 )
 from engine.worker.background import let_steps_in
 from engine.worker.beginnings import Beginnings
+from engine.worker.group import Groups
 from engine.worker.inspector import Inspector
 from engine.worker.loads import Loads
 from engine.worker.memory import give_back_memory, keep_what_is_here
@@ -72,13 +74,19 @@ class Worker:
         threads: int | None = None,
         kv_dtype: KVDType = "auto",
         speculate: int = 0,
+        accelerator: Accelerator | None = None,
+        kinds: Sequence[str] = ("cpu",),
     ) -> None:
+        """accelerator: where the device is not the CPU. kinds: as of `engine.inspect`."""
         self._control = control
         self._device, self._memory_bytes = device, memory_bytes
         self._dtype, self._num_threads = compute_dtype(dtype), threads or num_threads()
+        if accelerator is not None:
+            install(accelerator.device.type)
+            self._dtype = device_dtype(dtype)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inspector = Inspector(dtype, kv_dtype, Sidecars(images.folder))
+        self._inspector = Inspector(dtype, kv_dtype, Sidecars(images.folder), kinds)
         self._steps = StepLoop(
             reply=self,
             on_tick=lambda stats: self._post(Tick(self._models.counted(stats))),
@@ -86,8 +94,19 @@ class Worker:
             on_start=self._prepare_steps,
         )
         self._beginnings = Beginnings(self._steps.put)
-        self._models = Models(self._dtype, images, host, memory_bytes, kv_dtype)
-        self._loads = Loads(self._models, self._num_threads, self._steps.put, self._post, speculate)
+        self._models = Models(
+            *(self._dtype, images, host, memory_bytes, kv_dtype),
+            accelerator=accelerator,
+            on_lost=lambda: os._exit(1),
+        )
+        self._groups = Groups(
+            self._num_threads, torch.device("cpu") if accelerator is None else accelerator.device
+        )
+        self._loads = Loads(
+            *(self._models, self._num_threads, self._steps.put, self._post),
+            speculate=speculate,
+            groups=self._groups,
+        )
 
     async def run(self, path: Path) -> None:
         """Listens at `path`, and returns when the gateway's end of the control channel closes."""
@@ -108,10 +127,10 @@ class Worker:
 
     def _obey(self, command: Command) -> None:
         match command:
-            case Inspect(call, path, chat_template):
-                self._background(self._inspect(call, path, chat_template))
-            case Load(order):
-                self._loads.start(order)
+            case Inspect():
+                self._background(self._inspect(command))
+            case Load(order, seat):
+                self._loads.start(order, seat)
             case CancelLoad(handle):
                 self._loads.cancel(handle)
             case Evict(handle):
@@ -130,8 +149,8 @@ class Worker:
         await asyncio.to_thread(self._loads.end, work.handle)
         self._steps.put(work)
 
-    async def _inspect(self, call: int, path: str, chat_template: str | None) -> None:
-        self._control.send(await self._inspector.inspect(call, path, chat_template))
+    async def _inspect(self, asked: Inspect) -> None:
+        self._control.send(await self._inspector.inspect(asked))
 
     def _welcome(self, channel: TextChannel) -> None:
         self._background(self._serve_text(channel))
@@ -187,6 +206,7 @@ class Worker:
         self._control.send(event)
 
     def _close(self, handle: int, lost: list[Caches]) -> None:
+        self._groups.end(handle)
         for caches in lost:
             caches.discard()
         lost.clear()

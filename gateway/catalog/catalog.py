@@ -11,8 +11,9 @@ import msgspec
 import structlog
 
 from engine.api import Engine, EngineError, ModelCard
-from gateway.catalog.models import Entry, KnownModel
+from gateway.catalog.models import Entry, KnownModel, Said
 from gateway.catalog.names import Names, presets_of, settle_ids
+from gateway.catalog.scan import Found
 from gateway.catalog.stores import Store, find_models
 from gateway.config import Defaults, ModelSettings, Preset, laid_under
 from gateway.errors import ModelLoadFailed, ModelNotFound
@@ -63,17 +64,11 @@ class Catalog:
         defaults: Defaults,
         mentioned: Iterable[str],
     ) -> None:
-        """Other words about the same models; those with another template are inspected anew."""
-        before = {model_id: self._template_of(entry) for model_id, entry in self._entries.items()}
+        """Other words about the same models; those whose cards depend on them are inspected anew."""
         self.aliases, self.chat_templates = aliases, chat_templates
         self.settings, self.presets, self.defaults = settings, presets, defaults
         self.mentioned = mentioned
-        ids = {model_id: entry.found for model_id, entry in self._entries.items()}
-        self._names = Names(ids, aliases)
-        for model_id, found in ids.items():
-            if self._template_of(self._entries[model_id]) != before[model_id]:
-                self._entries[model_id] = Entry(model_id, found)
-                self._begin_inspection(self._entries[model_id])
+        self._enter({model_id: entry.found for model_id, entry in self._entries.items()})
         self._warn_of_unknown()
         self.when_scanned()
 
@@ -179,19 +174,24 @@ class Catalog:
 
     async def _rescan(self) -> None:
         ids = settle_ids(await asyncio.to_thread(find_models, self.root, self.stores))
-        old, self._entries = self._entries, {}
-        for model_id, found in ids.items():
-            entry = old.pop(model_id, None)
-            if entry is None or entry.found != found:
-                entry = Entry(model_id, found)
-            self._entries[model_id] = entry
-            self._begin_inspection(entry)
-        self._names = Names(ids, self.aliases)
+        gone = self._entries.keys() - ids
+        self._enter(ids)
         self._stored_presets = presets_of(ids)
         self._warn_of_unknown()
         self.when_scanned()
-        if old:
-            log.info("models_gone", models=sorted(old))
+        if gone:
+            log.info("models_gone", models=sorted(gone))
+
+    def _enter(self, ids: Mapping[str, Found]) -> None:
+        """A card stays where both the files and what is said of them are what they were."""
+        self._names = Names(ids, self.aliases)
+        old, self._entries = self._entries, {}
+        for model_id, found in ids.items():
+            entry, said = old.get(model_id), self.said_of(model_id)
+            if entry is None or (entry.found, entry.said) != (found, said):
+                entry = Entry(model_id, found, said)
+            self._entries[model_id] = entry
+            self._begin_inspection(entry)
 
     def _warn_of_unknown(self) -> None:
         """Once of each name, and again should a model be gone that was there."""
@@ -206,30 +206,36 @@ class Catalog:
         return {**self._stored_presets, **self.presets}
 
     def _known(self, entry: Entry, card: ModelCard) -> KnownModel:
-        template = self._template_of(entry)
-        if template is not None and card.tasks == ("completion",):
+        said = entry.said
+        if said.chat_template is not None and card.tasks == ("completion",):
             card = msgspec.structs.replace(card, tasks=("chat", *card.tasks))
         created = entry.found.stamp.modified_ns // 10**9
         aliases = tuple(a for a, target in self.aliases.items() if self._leads(target, entry.id))
-        settings = next(
-            (s for name, s in self.settings.items() if self._leads(name, entry.id)), ModelSettings()
-        )
+        settings = self._settings_of(entry.id)
         defaults = laid_under(None, entry.id, settings, self.defaults)
         return KnownModel(
             entry.id,
             card,
             created,
             aliases,
-            template,
+            said.chat_template,
             settings,
             defaults=defaults,
             source=entry.found.source,
             place=entry.found.path,
+            dtype=said.dtype,
+            kv_dtype=said.kv_dtype,
         )
 
-    def _template_of(self, entry: Entry) -> str | None:
-        names = self.chat_templates
-        return next((names[name] for name in names if self._leads(name, entry.id)), None)
+    def said_of(self, model_id: str) -> Said:
+        """What a card of the model depends on by now, beside its files."""
+        names, settings = self.chat_templates, self._settings_of(model_id)
+        template = next((names[name] for name in names if self._leads(name, model_id)), None)
+        return Said(template, settings.dtype, settings.kv_dtype)
+
+    def _settings_of(self, model_id: str) -> ModelSettings:
+        names = self.settings
+        return next((names[n] for n in names if self._leads(n, model_id)), ModelSettings())
 
     def _leads(self, target: str, model_id: str) -> bool:
         return self.id_of(target) == model_id
@@ -246,8 +252,10 @@ class Catalog:
     async def _inspect(self, entry: Entry) -> None:
         async with self._limit:
             try:
-                path, template = str(entry.found.path), self._template_of(entry)
-                entry.card = await self.engine.inspect(path, template)
+                path, said = str(entry.found.path), entry.said
+                entry.card = await self.engine.inspect(
+                    path, said.chat_template, said.dtype, said.kv_dtype
+                )
                 entry.failure = None
             except EngineError as error:
                 entry.failure = error

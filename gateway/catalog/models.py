@@ -4,9 +4,18 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.api import EngineError, ModelCard, TextSource
+from engine.api import DType, EngineError, KVDType, ModelCard, TextSource
 from gateway.catalog.scan import Found, Source
 from gateway.config import ModelSettings, Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the operator says of a model that its card depends on."""
+
+    chat_template: str | None = None
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
 
 
 @dataclass(eq=False, slots=True)
@@ -15,6 +24,7 @@ class Entry:
 
     id: str
     found: Found
+    said: Said = field(default_factory=Said)
     card: ModelCard | None = None
     failure: EngineError | None = None
     inspection: asyncio.Task[None] | None = None
@@ -31,7 +41,7 @@ class KnownModel:
     """A model that can be asked for. created: seconds since 1970, of its files.
 
     chat_template: the operator's, instead of the file's own; with one, every model chats.
-    settings: what the operator says of the model. preset: the one it was asked for by, if so; then
+    dtype, kv_dtype: what the card is for. settings: what the operator says of the model. preset: the one it was asked for by, if so; then
     `root` is the id of the model whose weights it shares. defaults: for what a request leaves open,
     whoever said it: the preset, the model's settings, or those of all models.
     """
@@ -48,6 +58,8 @@ class KnownModel:
     source: Source = "models"
     place: Path | None = None
     defaults: Preset | None = None
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,8 +72,9 @@ class KnownModel:
 
     @property
     def key(self) -> str:
-        """Of these very files: when they change, what is loaded of the old ones is not theirs."""
-        return f"{self.root}@{self.card.digest[:12]}"
+        """Of these very files, in what they are computed: what is loaded of others is not theirs."""
+        how = "".join(f"+{each}" for each in (self.dtype, self.kv_dtype) if each != "auto")
+        return f"{self.root}@{self.card.digest[:12]}{how}"
 
     @property
     def text_source(self) -> TextSource:

@@ -57,14 +57,23 @@ def lines(plan: Json) -> list[str]:
         said.append(f"{plan['ahead']} models wait for room already and come first.")
     if plan["device"]:
         said.append(
-            f"{plan['model']} would be loaded on {plan['device']} as {plan['form']} weights: "
-            f"{num_bytes(plan['bytes'])}, with room for {plan['kv_tokens']} tokens."
+            f"{plan['model']} would be loaded on {plan['device']} as {plan['form']} weights"
+            f"{_computed(plan)}: {num_bytes(plan['bytes'])}, with room for {plan['kv_tokens']} tokens"
+            f"{_kept(plan)}."
         )
     if expected := seconds(plan["expected_seconds"]):
         said.append(f"It would be ready in about {expected}.")
     else:
         said.append("How long that takes is not known before its first load.")
     return [*said, *([] if plan["victims"] else ["Nothing has to make room."])]
+
+
+def _computed(plan: Json) -> str:
+    return "" if plan["dtype"] == "auto" else f", computed in {plan['dtype']}"
+
+
+def _kept(plan: Json) -> str:
+    return "" if plan["kv_dtype"] == "auto" else f" in {plan['kv_dtype']}"
 
 
 def _way(victim: Json) -> str:

@@ -88,8 +88,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument(
         "--kv-dtype",
-        choices=("auto", "q8_0"),
-        help="what keys and values are kept in; q8_0 takes half the memory (default: auto)",
+        choices=("auto", "q8_0", "fp8"),
+        help="what keys and values are kept in; q8_0 and fp8 take half the memory, fp8 is for GPUs"
+        " (default: auto)",
     )
     parser.add_argument(
         "--speculate",

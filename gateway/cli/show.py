@@ -62,9 +62,12 @@ def facts(details: Json) -> dict[str, str]:
 
 def _in_memory(details: Json) -> str:
     weights = f"{num_bytes(details['weights_bytes'])} of weights, {details['form']}"
-    per_token = f"{num_bytes(details['kv_bytes_per_token'])} a token"
+    computed = "" if details["dtype"] == "auto" else f"computed in {details['dtype']}"
+    kept = "" if details["kv_dtype"] == "auto" else f" in {details['kv_dtype']}"
+    per_token = f"{num_bytes(details['kv_bytes_per_token'])} a token{kept}"
     state = details["state_bytes_per_sequence"]
-    return ", ".join([weights, per_token, *([f"{num_bytes(state)} a sequence"] if state else [])])
+    per_sequence = f"{num_bytes(state)} a sequence" if state else ""
+    return ", ".join(filter(None, (weights, computed, per_token, per_sequence)))
 
 
 def _print(named: dict[str, str]) -> None:

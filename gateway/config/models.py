@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from engine.api import DType, KVDType
 from gateway.config.scalars import Context, Count, Penalty, Priority, Scalar
 from gateway.units import Duration
 
@@ -44,6 +45,7 @@ class ModelSettings(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep_alive: how long it stays after its last request; unset as long as nothing else needs the
     room.
     priority: each level counts as `max_wait_seconds` already waited.
+    dtype, kv_dtype: as the settings of the server, which hold where this says "auto".
     devices: the only ones it may go to, by name.
     tensor_parallel: over how many it is spread; unset over the fewest that hold it.
     fallback: the model, here or at another server, that answers where this one cannot be served.
@@ -56,6 +58,8 @@ class ModelSettings(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=T
     preload: bool = False
     keep_alive: Duration | None = None
     priority: Priority | None = None
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
     devices: list[str] = []
     tensor_parallel: Count | None = None
     fallback: str | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from engine.api import DType, KVDType
 from gateway.config.discovery import Discovery
 from gateway.config.hub import HubSettings
 from gateway.config.keys import KeysSettings
@@ -34,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tensor_parallel: groups of devices that may hold a model together.
     threads: what each worker computes with; unset is every core.
     dtype: what is computed and cached in; float32 is exact and slow.
-    kv_dtype: what keys and values are kept in; q8_0 takes about half the memory.
+    kv_dtype: what keys and values are kept in; q8_0 and fp8 take about half the memory.
     speculate: tokens that a sequence guesses ahead at most; what it says stays the same.
     image_cache: a folder for weights as kernels read them, "auto" for one in the user's cache, "off"
     for none.
@@ -59,8 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     devices: list[DeviceBudget] = []
     tensor_parallel: list[DeviceNames] = []
     threads: Count | None = None
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    kv_dtype: Literal["auto", "q8_0"] = "auto"
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
     speculate: Annotated[int, Meta(ge=0)] = 0
     image_cache: str = "auto"
     image_cache_bytes: Bytes | None = None

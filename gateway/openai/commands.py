@@ -45,12 +45,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What a request for the model would do now. reasons: the same for people.
 
     ahead: models that wait for room already. expected_seconds: null where nobody can know.
+    dtype, kv_dtype: as of `ModelDetails`.
     """
 
     model: str
     is_loaded: bool
     device: str | None
     form: str | None
+    dtype: str
+    kv_dtype: str
     bytes: int
     kv_tokens: int
     state_slots: int

@@ -17,6 +17,7 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
 
     digest: of its headers. chat_template: whose is used. max_context: what the checkpoint knows,
     of which the server gives `model.context_length`. form: how its weights would be in memory.
+    dtype, kv_dtype: what it is computed in, and keeps keys and values in, as the settings say it.
     needs: with caches of several sizes, in that form.
     """
 
@@ -28,6 +29,8 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     max_context: int
     vocab_size: int
     form: str
+    dtype: str
+    kv_dtype: str
     weights_bytes: int
     workspace_bytes: int
     kv_bytes_per_token: int

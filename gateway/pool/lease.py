@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from engine.api import ModelCard
+from engine.api import DType, KVDType, ModelCard
 from gateway.pool.place import Place
 from gateway.pool.terms import DEFAULT_TERMS, Terms
 
@@ -9,7 +9,8 @@ from gateway.pool.terms import DEFAULT_TERMS, Terms
 class PoolModel:
     """What the pool needs to know of a catalog entry. `key`: of the checkpoint, not of an alias.
 
-    id: the name by which groups know it; the key, if none is given.
+    id: the name by which groups know it; the key, if none is given. dtype, kv_dtype: as of `LoadOrder`,
+    those that the card is for.
     """
 
     key: str
@@ -17,6 +18,8 @@ class PoolModel:
     path: str
     id: str | None = None
     terms: Terms = DEFAULT_TERMS
+    dtype: DType = "auto"
+    kv_dtype: KVDType = "auto"
 
 
 @dataclass(frozen=True, slots=True)

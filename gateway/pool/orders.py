@@ -8,6 +8,7 @@ import structlog
 
 from engine.api import Engine, EngineError, ErrorCode, LoadOrder, LoadReport
 from gateway.pool.actions import Evict, Load, Pause
+from gateway.pool.lease import PoolModel
 
 RETRY_SECONDS = 1.0
 
@@ -40,7 +41,7 @@ class Orders:
     def num_running(self) -> int:
         return len(self._tasks)
 
-    def load(self, order: Load, path: str) -> None:
+    def load(self, order: Load, model: PoolModel) -> None:
         """Its end is told by a callback: a task cancelled before it began never runs a line."""
 
         def progress(fraction: float) -> None:
@@ -50,12 +51,14 @@ class Orders:
         engine_order = LoadOrder(
             order.handle,
             device,
-            path,
+            model.path,
             order.form,
             order.kv_tokens,
             order.state_slots,
             order.resumes,
             tuple(others),
+            model.dtype,
+            model.kv_dtype,
         )
         task = asyncio.ensure_future(self._engine.load(engine_order, progress))
         self._tasks.add(task)

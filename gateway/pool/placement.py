@@ -135,16 +135,22 @@ def _nowhere(card: ModelCard, max_context: int | None) -> TooLarge:
 
 
 def _share(footprint: Footprint, num_devices: int) -> Footprint:
-    """What each of several devices holds: its part of weights and caches, and a workspace whole.
+    """What each of several devices holds: a part of what can be divided, and the rest in full.
 
-    Layers are split by heads and rows, so weights and caches divide; activations pass through each
-    device in full width.
+    Layers are split by heads and by the inner width of their networks; embeddings, norms and much
+    of what recurrent layers have are not. Activations pass through each device in full width.
     """
+
+    def of(num_bytes: int, whole: int) -> int:
+        return whole - (whole - num_bytes) // num_devices if num_devices > 1 else num_bytes
+
     return msgspec.structs.replace(
         footprint,
-        weights_bytes=-(-footprint.weights_bytes // num_devices),
-        kv_bytes_per_token=-(-footprint.kv_bytes_per_token // num_devices),
-        state_bytes_per_sequence=-(-footprint.state_bytes_per_sequence // num_devices),
+        weights_bytes=of(footprint.weights_bytes, footprint.whole_weights_bytes),
+        kv_bytes_per_token=of(footprint.kv_bytes_per_token, footprint.whole_kv_bytes_per_token),
+        state_bytes_per_sequence=of(
+            footprint.state_bytes_per_sequence, footprint.whole_state_bytes
+        ),
     )
 
 

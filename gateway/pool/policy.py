@@ -5,6 +5,7 @@ longer known changes nothing: its worker was lost, or it was answered before.
 """
 
 import math
+from dataclasses import replace
 
 from engine.api import ErrorCode, ModelCard
 from gateway.pool.actions import Action, CannotFit, Unloaded
@@ -36,13 +37,14 @@ class Policy(Settling):
     ) -> list[Action]:
         """Ends in `Grant` or `Reject`, unless it is cancelled first. Request numbers are unique.
 
-        name: the id by which groups know the model. keep_alive: seconds as Ollama means them, from
+        name: the id by which groups know the model; what it was under another key retires. keep_alive: seconds as Ollama means them, from
         now on; None leaves it as it is. priority: beside that of the terms.
         """
         found = self.fit(card, terms)
         if isinstance(found, TooLarge):
             self.requests.reject(request, key, CannotFit(found.needed, found.available))
             return self.settle(now)
+        self._succeed(key, name)
         model = self._known(key, found, name, terms)
         if keep_alive is not None:
             model.keep_alive_seconds = keep_alive_of(keep_alive)
@@ -73,6 +75,12 @@ class Policy(Settling):
         model = self.models.get(key)
         if model is not None and terms != model.terms:
             self._take_terms(model, terms)
+        return self.settle(now)
+
+    def retired(self, key: str, now: float) -> list[Action]:
+        """The model is another by now: what is loaded goes once nobody uses it, pinned or not."""
+        if (model := self.models.get(key)) is not None:
+            self._retire(model)
         return self.settle(now)
 
     def unload_requested(self, key: str, force: bool, now: float) -> list[Action]:
@@ -239,6 +247,18 @@ class Policy(Settling):
         if model.resident is None:
             model.fit = found  # the file may have been replaced since
         return model
+
+    def _succeed(self, key: str, name: str | None) -> None:
+        """One that has changed, its files or what it is computed in, has another key from then on."""
+        for old in self.models.values():
+            if old.id == name and old.key != key:
+                self._retire(old)
+                if (pin := self.pins.pop(old.key, None)) is not None:
+                    self.pins.setdefault(key, pin)
+
+    def _retire(self, model: Model) -> None:
+        model.terms = replace(model.terms, pinned=False, keep_alive_seconds=0.0)
+        model.keep_alive_seconds = 0.0
 
     def _take_terms(self, model: Model, terms: Terms) -> None:
         # as in Ollama: keep_alive 0 unloads it now, and not after each later request too

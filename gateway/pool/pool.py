@@ -161,6 +161,12 @@ class Pool:
             if model.key in self._models:
                 self._act(self._policy.renewed(model.key, model.terms, self._clock()))
 
+    def retire(self, is_outdated: Callable[[PoolModel], bool]) -> None:
+        """Has those models go, once nobody uses them, that are others by now, under other keys."""
+        for model in [*self._models.values()]:
+            if is_outdated(model):
+                self._act(self._policy.retired(model.key, self._clock()))
+
     # --- for those who watch --------------------------------------------------------------------
 
     def observe(self, observer: PoolObserver) -> None:
@@ -233,7 +239,7 @@ class Pool:
     def _do(self, action: Action) -> None:
         match action:
             case Load():
-                self._orders.load(action, self._models[action.model].path)
+                self._orders.load(action, self._models[action.model])
             case CancelLoad(handle):
                 self._orders.cancel_load(handle)
             case Pause():

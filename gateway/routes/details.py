@@ -45,5 +45,6 @@ class DetailsController(Controller):
         # One that fits nowhere here is told of in the form that it would rather have.
         form = model.card.footprints[0].form if isinstance(fit, TooLarge) else fit.placement.form
         licences = await asyncio.to_thread(licences_of, model.place) if model.place else []
-        details = read_details(model, shown_model(services, model), forms[form], licences)
+        shown, settings = shown_model(services, model), services.settings
+        details = read_details(model, shown, forms[form], licences, settings)
         return Response(_encode(details), media_type="application/json")

@@ -67,7 +67,11 @@ def promised(model: KnownModel, kv_tokens: int) -> int:
 
 
 def pool_model(model: KnownModel) -> PoolModel:
-    return PoolModel(model.key, model.card, model.card.path, model.root, terms_of(model))
+    return PoolModel(
+        *(model.key, model.card, model.card.path, model.root, terms_of(model)),
+        dtype=model.dtype,
+        kv_dtype=model.kv_dtype,
+    )
 
 
 def terms_of(model: KnownModel) -> Terms:

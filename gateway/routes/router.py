@@ -147,8 +147,9 @@ class RouterController(Controller):
     async def plan(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """What a request for the model would do now; nothing is done."""
         _, model = await _read(request, _name)
-        plan = services_of(request).pool.plan(pool_model(model))
-        return _json(read_plan(model.id, plan, _refusal(model, plan)))
+        services = services_of(request)
+        plan = services.pool.plan(pool_model(model))
+        return _json(read_plan(model, plan, _refusal(model, plan), services.settings))
 
     @get(
         "/models/sse",

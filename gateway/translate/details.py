@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from engine.api import Footprint
+from engine.api import DType, Footprint, KVDType
 from gateway.catalog.models import KnownModel
+from gateway.config import Settings
 from gateway.openai.details import ModelDetails, Need
 from gateway.openai.models import Model
 
@@ -11,10 +12,14 @@ CONTEXTS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
 
 def read_details(
-    model: KnownModel, shown: Model, footprint: Footprint, licences: Iterable[str]
+    model: KnownModel,
+    shown: Model,
+    footprint: Footprint,
+    licences: Iterable[str],
+    settings: Settings,
 ) -> ModelDetails:
     """shown: the same model as every client sees it. footprint: of the form that would be loaded."""
-    card = model.card
+    card, (dtype, kv_dtype) = model.card, dtypes_of(model, settings)
     return ModelDetails(
         model=shown,
         path=card.path,
@@ -24,11 +29,21 @@ def read_details(
         max_context=card.context_length,
         vocab_size=card.vocab_size,
         form=footprint.form,
+        dtype=dtype,
+        kv_dtype=kv_dtype,
         weights_bytes=footprint.weights_bytes,
         workspace_bytes=footprint.workspace_bytes,
         kv_bytes_per_token=footprint.kv_bytes_per_token,
         state_bytes_per_sequence=footprint.state_bytes_per_sequence,
         needs=_needs(footprint, card.context_length, shown.context_length),
+    )
+
+
+def dtypes_of(model: KnownModel, settings: Settings) -> tuple[DType, KVDType]:
+    """What it is computed in, and keeps keys and values in: its own, or else the server's."""
+    return (
+        settings.dtype if model.dtype == "auto" else model.dtype,
+        settings.kv_dtype if model.kv_dtype == "auto" else model.kv_dtype,
     )
 
 

@@ -1,17 +1,25 @@
 """The pool's dry run as `/v1/models/plan` answers it."""
 
 from gateway import pool
+from gateway.catalog.models import KnownModel
+from gateway.config import Settings
 from gateway.errors import Problem
 from gateway.openai.commands import Plan, Refusal, Victim
+from gateway.translate.details import dtypes_of
 
 
-def read_plan(model_id: str, plan: pool.Plan, refusal: Problem | None) -> Plan:
+def read_plan(
+    model: KnownModel, plan: pool.Plan, refusal: Problem | None, settings: Settings
+) -> Plan:
     """refusal: what `plan.refusal` means in HTTP."""
+    dtype, kv_dtype = dtypes_of(model, settings)
     return Plan(
-        model=model_id,
+        model=model.id,
         is_loaded=plan.is_loaded,
         device=plan.device,
         form=plan.form,
+        dtype=dtype,
+        kv_dtype=kv_dtype,
         bytes=plan.bytes,
         kv_tokens=plan.kv_tokens,
         state_slots=plan.state_slots,

@@ -137,6 +137,19 @@ async def test_workers_hear_where_images_are_kept(launcher):
     assert f"--image-cache /somewhere --image-cache-bytes {1 << 30}" in arguments
 
 
+async def test_workers_hear_what_they_are(launcher):
+    """A GPU by its number, which no other can have; and what else there is, the CPU last."""
+    devices = [Device("cpu", 1 << 30), Device("cuda:1", 1 << 30, "cuda", "GPU-7")]
+    engine = LocalEngine(devices, launcher=launcher)
+    await engine.start()
+    await engine.stop()
+
+    told = {name: " ".join(launcher.arguments[name]) for name in ("cpu", "cuda:1")}
+    assert "--accelerator cuda:GPU-7" in told["cuda:1"]
+    assert "--accelerator" not in told["cpu"]
+    assert all("--kinds cuda,cpu" in each for each in told.values())
+
+
 async def test_inspect_raises_what_the_worker_refused(engine, launcher):
     """A refusal arrives as an EngineError with its code."""
     call = asyncio.create_task(engine.inspect("a.gguf"))

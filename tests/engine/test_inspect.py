@@ -12,7 +12,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def ask(path: Path, chat_template: str | None = None) -> Inspected:
-    question = (3, str(path), "float32", "auto", chat_template)
+    question = (3, str(path), "float32", "auto", chat_template, ("cpu",))
     reply = answer(msgspec.msgpack.encode(question))
     return msgspec.msgpack.decode(reply, type=Inspected)
 

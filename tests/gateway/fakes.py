@@ -16,7 +16,7 @@ given in `prepared`; `errors["prepare"]` (or "inspect", "load", "generate"), whe
 `embeddings`. `generate` sends `deltas[path]` as scripted, or else one delta per piece of `replies[path]` (by
 default: "Hello", ", ", "world", "!"), each a token, cut at max_tokens. Each delta passes `gate`
 first: clear it to hold a stream in its middle, `step()` lets one through. What was asked is kept
-in `loads`, `evictions`, `generations`, `discarded` and `closed_streams`.
+in `inspections`, `loads`, `evictions`, `generations`, `discarded` and `closed_streams`.
 
 Bugs of the caller are raised and also kept in `bugs`, in case somebody swallows them (the fixture
 `fake_engine` looks at the end): over-committing a device, using a handle twice, evicting a model
@@ -36,6 +36,7 @@ from engine.api import (
     Delta,
     Device,
     DeviceStats,
+    DType,
     EngineError,
     EngineStatus,
     FillPrompt,
@@ -43,6 +44,7 @@ from engine.api import (
     Footprint,
     Form,
     Grammar,
+    KVDType,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -136,6 +138,7 @@ class FakeEngine:
     replies: dict[str, list[str]] = field(default_factory=dict)
     deltas: dict[str, list[Delta]] = field(default_factory=dict)
     errors: dict[str, EngineError] = field(default_factory=dict)
+    inspections: list[tuple[str, str | None, DType, KVDType]] = field(default_factory=list)
     loads: list[LoadOrder] = field(default_factory=list)
     evictions: list[int] = field(default_factory=list)
     pauses: list[int] = field(default_factory=list)
@@ -235,7 +238,14 @@ class FakeEngine:
             text_alive=True, workers=dict.fromkeys(alive, 0.0), stats=dict(self.stats)
         )
 
-    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:
+    async def inspect(
+        self,
+        path: str,
+        chat_template: str | None = None,
+        dtype: DType = "auto",
+        kv_dtype: KVDType = "auto",
+    ) -> ModelCard:
+        self.inspections.append((path, chat_template, dtype, kv_dtype))
         self._raise_scripted("inspect")
         if path not in self._cards:
             raise EngineError("bad_checkpoint", f"no checkpoint at {path}")

@@ -12,6 +12,7 @@ from engine.kernels.cpu.memory import Values, plan_memory
 from engine.kernels.cpu.natives import NATIVE
 from engine.kernels.cpu.program import Constants, Listing, Program
 from engine.kernels.cpu.values import FROM_BATCH, VIEWS, Extent, roots
+from engine.kernels.group import Group
 from engine.kernels.trace import Tape
 from engine.kernels.weight import Weight
 
@@ -39,13 +40,19 @@ def _listing(tape: Tape, constants: Constants, max_tokens: int, max_logits: int)
     result = tape.calls[-1].output
     assert result is not None, "a forward ends with its logits"
     native = {label for step in steps if isinstance(step, NativeStep) for label in step.reads}
-    operands = {label: operand_of(constants[label]) for label in native & constants.keys()}
+    operands = {
+        label: operand_of(value)
+        for label, value in constants.items()
+        if label in native and not isinstance(value, Group)
+    }
     return Listing.of(steps, plan_memory(steps, values, max_tokens, max_logits), operands, result)
 
 
-def _kind(constant: tuple[str, Weight | Tensor]) -> Hashable:
+def _kind(constant: tuple[str, Weight | Tensor | Group]) -> Hashable:
     """All that a listing knows of a constant."""
     label, value = constant
+    if isinstance(value, Group):
+        return label
     if isinstance(value, Weight):
         return label, value.format, value.shape
     assert value.is_contiguous(), "operands are contiguous"
@@ -73,7 +80,7 @@ def _steps(tape: Tape, constants: Constants) -> tuple[list[Step], Values]:
     return fuse(lower(tape.calls, shapes, constants, NATIVE)), Values(extents, views)
 
 
-def _native(value: Weight | Tensor) -> Weight | Tensor:
+def _native(value: Weight | Tensor | Group) -> Weight | Tensor | Group:
     """Vectors as operations read them: float32. Caches and weights are as they are."""
     is_vector = isinstance(value, Tensor) and value.dim() < 3 and value.is_floating_point()
     return value.float() if is_vector and isinstance(value, Tensor) else value

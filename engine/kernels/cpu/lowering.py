@@ -7,6 +7,7 @@ from torch import Tensor
 
 from engine.kernels.cpu.calls import operation
 from engine.kernels.cpu.values import VIEWS
+from engine.kernels.group import Group
 from engine.kernels.trace import Call
 from engine.kernels.weight import Weight
 
@@ -72,7 +73,7 @@ class Native:
 def lower(
     calls: Sequence[Call],
     shapes: Shapes,
-    constants: Mapping[str, Weight | Tensor],
+    constants: Mapping[str, Weight | Tensor | Group],
     natives: Mapping[str, Native],
 ) -> list[Step]:
     """Steps for all calls but views."""
@@ -82,7 +83,7 @@ def lower(
 def _step(
     call: Call,
     shapes: Shapes,
-    constants: Mapping[str, Weight | Tensor],
+    constants: Mapping[str, Weight | Tensor | Group],
     natives: Mapping[str, Native],
 ) -> Step:
     native = natives.get(call.op)

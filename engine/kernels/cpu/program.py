@@ -20,11 +20,14 @@ from engine.kernels.cpu.library import library
 from engine.kernels.cpu.lowering import NativeStep, Step, TorchStep
 from engine.kernels.cpu.memory import Memory, MemoryPlan
 from engine.kernels.cpu.values import FROM_BATCH
+from engine.kernels.group import Group
 from engine.kernels.trace import Call
 from engine.kernels.weight import Weight
 
-Constants = Mapping[str, Weight | Tensor]
-"""Parameters and caches by the label that the recording has of them."""
+Constants = Mapping[str, Weight | Tensor | Group]
+"""Parameters and caches, and the group of ranks, by the label that the recording has of them."""
+
+_BETWEEN_RANKS = ("all_reduce",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Program:
 
     def __init__(self, listing: Listing, constants: Constants, threads: Threads) -> None:
         steps = listing.steps
-        self.fallbacks = Counter(step.call.op for step in steps if isinstance(step, TorchStep))
+        in_torch = (step.call.op for step in steps if isinstance(step, TorchStep))
+        self.fallbacks = Counter(op for op in in_torch if op not in _BETWEEN_RANKS)
         self._memory, self._constants, self._threads = Memory(listing.plan), constants, threads
         self._result = listing.result
         self._native = _Native(listing.encoded, self._memory, constants)
@@ -92,7 +96,7 @@ class Program:
         num_tokens: int,
         num_logits: int,
     ) -> None:
-        def found(label: str) -> Weight | Tensor:
+        def found(label: str) -> Weight | Tensor | Group:
             if label in self._constants:
                 return self._constants[label]
             given = inputs.get(label)
@@ -151,8 +155,10 @@ class _Native:
         self._encoded, self._memory = encoded, memory
         self._pointers = (ctypes.c_void_p * max(len(encoded.bound), 1))()
         for label, number in encoded.bound.items():
-            if label in constants:
-                self._pointers[number] = _address(constants[label])
+            value = constants.get(label)
+            if value is not None:
+                assert not isinstance(value, Group), "native operations know of no ranks"
+                self._pointers[number] = _address(value)
 
     def bind(self, inputs: Mapping[str, Tensor]) -> None:
         """Where the batch's own tensors are."""

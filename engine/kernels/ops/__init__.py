@@ -12,6 +12,7 @@ T: rows (tokens) of a batch. H: query heads, Hkv: heads of the cache. d: head_di
 from engine.kernels import (
     reference,  # noqa: F401  # registers the torch kernels
     reference_attention,  # noqa: F401  # as reference
+    reference_collective,  # noqa: F401  # as reference
     reference_delta,  # noqa: F401  # as reference
     reference_encoding,  # noqa: F401  # as reference
     reference_indexer,  # noqa: F401  # as reference
@@ -24,6 +25,7 @@ from engine.kernels import (
     reference_streams,  # noqa: F401  # as reference
 )
 from engine.kernels.ops.attention import cache_write, paged_attention
+from engine.kernels.ops.collective import all_reduce
 from engine.kernels.ops.delta import gated_delta_rule, l2_norm, log_decay
 from engine.kernels.ops.elementwise import (
     add,
@@ -82,6 +84,7 @@ __all__ = [
     "OPS",
     "add",
     "add_to_later",
+    "all_reduce",
     "cache_write",
     "causal_conv",
     "choose_experts",

@@ -10,10 +10,13 @@ compute in float32 there (`UPCAST`), and its out-of-bounds accesses crash."""
 
 @triton.jit
 def dot(a, b, acc, UPCAST: tl.constexpr):
-    """acc + a @ b, acc float32. UPCAST: of `INTERPRETS`, exact where tensor cores are not."""
+    """Acc + a @ b, acc float32, exact to its rounding: float32 is never cut to fewer bits.
+
+    UPCAST: of `INTERPRETS`.
+    """
     if UPCAST:
         return tl.dot(a.to(tl.float32), b.to(tl.float32), acc, input_precision="ieee")
-    return tl.dot(a, b, acc)
+    return tl.dot(a, b, acc, input_precision="ieee")
 
 
 def ceil_div(number: int, divisor: int) -> int:

@@ -5,7 +5,28 @@ from typing import Any
 
 from engine.kernels.registry import register
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = (
+    "attention",
+    "cache",
+    "conv",
+    "delta",
+    "drawn",
+    "elementwise",
+    "encoder",
+    "experts",
+    "heads",
+    "indexer",
+    "latent",
+    "linear_attention",
+    "matrices",
+    "norms",
+    "rope",
+    "routing",
+    "rwkv",
+    "selective_scan",
+    "ssd",
+    "streams",
+)
 """Each has KERNELS, by op or fused op, or WEIGHT_KERNELS, by op and weight format, or both."""
 
 

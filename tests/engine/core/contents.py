@@ -28,7 +28,7 @@ class Contents:
             assert None not in writes
             assert len(set(writes)) == len(writes), "two sequences write to one slot"
             for chunk in plan.chunks:
-                self._slots[chunk.sequence.table.state_write] = _past(chunk, chunk.end)
+                self._slots[chunk.sequence.table.state_write] = self.past(chunk, chunk.end)
         if self._keeps_tokens:
             for chunk in plan.chunks:
                 self._append(chunk)
@@ -56,23 +56,23 @@ class Contents:
             assert read is None, "a sequence that begins has no state"
         else:
             assert read is not None
-            assert self._slots.get(read) == _past(chunk, chunk.start)
+            assert self._slots.get(read) == self.past(chunk, chunk.start)
 
     def _append(self, chunk: Chunk) -> None:
         for position in range(chunk.start, chunk.end):
             place = self._place(chunk.sequence.table, position)
-            self._places[place] = _past(chunk, position + 1)
+            self._places[place] = self.past(chunk, position + 1)
 
     def _assert_tokens(self, chunk: Chunk) -> None:
         for position in range(chunk.end):
             place = self._place(chunk.sequence.table, position)
-            assert self._places.get(place) == _past(chunk, position + 1)
+            assert self._places.get(place) == self.past(chunk, position + 1)
 
     def _place(self, table: BlockTable, position: int) -> int:
         block = table.blocks[position // self._block_size]
         return block * self._block_size + position % self._block_size
 
-
-def _past(chunk: Chunk, end: int) -> tuple[bytes, list[int]]:
-    tokens = [*chunk.sequence.token_ids, *chunk.draft]
-    return chunk.sequence.table.salt, tokens[:end]
+    def past(self, chunk: Chunk, end: int) -> tuple[bytes, list[int]]:
+        """What leads to the first `end` tokens."""
+        tokens = [*chunk.sequence.token_ids, *chunk.draft]
+        return chunk.sequence.table.salt, tokens[:end]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import engine.core.weights
+import engine.core.known
 from engine.checkpoint import CheckpointError
 from engine.core.weights import Opened, Weights
 from engine.residency.sidecar import Sidecars
@@ -90,7 +90,7 @@ def test_headers_are_read_once(tmp_path, monkeypatch):
     def refuse(path: Path) -> None:
         raise AssertionError(f"{path} is read again")
 
-    monkeypatch.setattr(engine.core.weights, "open_checkpoint", refuse)
+    monkeypatch.setattr(engine.core.known, "open_checkpoint", refuse)
     again = opened(weights)
     assert torch.isfinite(logprobs_of(again.model, PROMPT)).all()
 
@@ -234,7 +234,7 @@ def test_a_touched_checkpoint_is_loaded_anew(tmp_path):
 def test_another_process_reads_no_headers(tmp_path, monkeypatch):
     """What the first one found out is beside the images, and computes the same."""
     first = opened(weights_in(tmp_path))
-    monkeypatch.setattr("engine.core.weights.open_checkpoint", refuse)
+    monkeypatch.setattr("engine.core.known.open_checkpoint", refuse)
     monkeypatch.setattr("engine.residency.image.open_checkpoint", refuse)
     again = opened(weights_in(tmp_path))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from engine.kernels import ops, registry
+from engine.kernels.group import Group
 from engine.kernels.routing import Routing
 from engine.kernels.trace import Tape, Traced
 from engine.kernels.weight import Weight
@@ -93,6 +94,7 @@ def arguments() -> dict[str, list]:
         "add_to_later": [q, kv[:, 0].bfloat16()],
         "select_stream": [q, 1],
         "widen": [x.bfloat16()],
+        "all_reduce": [x.bfloat16(), Group(torch.clone)],
         "l2_norm": [q, 1e-6],
         "log_decay": [x.bfloat16(), -torch.rand(HEADS), torch.randn(HIDDEN)],
         "gated_delta_rule": [
@@ -117,6 +119,8 @@ def traced(value, tape: Tape):
         return tape.tensor("input", value.shape, value.dtype)
     if isinstance(value, Weight):
         return Weight(value.format, value.shape, traced(value.data, tape), value.dtype)
+    if isinstance(value, Group):
+        return Group(token=tape.tensor("group", [0], torch.float32))
     return value
 
 

@@ -1,10 +1,13 @@
 """Paged attention against attention written out row by row."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from engine.kernels import ops, reference_attention
+from engine.kernels.reference_attention import F8
 from tests.engine.batches import layout_of
 
 HEADS, KV_HEADS, DIM, BLOCK = 4, 2, 8, 4
@@ -142,3 +145,48 @@ def test_alibi_grows_with_the_keys_position():
             scores = 0.3 * (k @ q[head]) + slopes[head] * torch.arange(length)
             expected = scores.softmax(0) @ v
             assert torch.allclose(made[row, head], expected, atol=1e-5)
+
+
+def test_what_is_kept_in_fp8_is_rounded_and_bounded():
+    """e4m3 without a scale; attention is over what is kept."""
+    case = Case([1, 3], [12, 9])
+    keys, values = (torch.zeros(each.shape, dtype=F8) for each in (case.keys, case.values))
+    tables = case.layout.block_tables
+    everything = layout_of([12, 9], [12, 9], tables, BLOCK)
+    k, v = torch.cat(case.k), torch.cat(case.v) * 300
+    k[0, 0, 0], v[1, 0, 0] = 1e9, torch.nan
+    ops.cache_write(k, v, keys, values, everything)
+    case.k, case.v = ([*each.clamp(-448, 448).to(F8).float().split([12, 9])] for each in (k, v))
+    case.keys, case.values = keys, values
+    found, expected = case.run(), case.expected()
+
+    assert case.k[0][0, 0, 0] == 448
+    assert found[0, :2, 0].isnan().all()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("sinks", [None, torch.zeros(HEADS)])
+def test_rows_that_fill_up_a_batch_are_zero(sinks):
+    """They have no slot, and stand before their sequence; one may have no rows at all."""
+    case = Case([1, 3], [12, 9])
+    expected = case.run()
+    layout = case.layout
+    filled = replace(
+        layout,
+        query_starts=torch.cat([layout.query_starts, torch.tensor([4, 5, 7])]),
+        context_lens=torch.cat([layout.context_lens, torch.tensor([6, 0, 0])]),
+        block_tables=torch.cat(
+            [layout.block_tables, torch.zeros_like(layout.block_tables), layout.block_tables[:1]]
+        ),
+        slots=torch.cat([layout.slots, torch.full((3,), -1)]),
+    )
+    q = torch.cat([case.q, torch.ones(3, HEADS, DIM)])
+    before = case.keys.clone()
+    rows = torch.ones(7, KV_HEADS, DIM)
+    found = ops.paged_attention(q, case.keys, case.values, filled, scale=0.3, sinks=sinks)
+    ops.cache_write(rows, rows, case.keys, case.keys.clone(), filled)
+    written = (case.keys != before).flatten(1).any(1) & ~case.keys.isnan().flatten(1).all(1)
+
+    assert (found[4:] == 0).all()
+    assert sinks is not None or torch.equal(found[:4], expected)
+    assert set(written.nonzero().flatten().tolist()) <= set((layout.slots // BLOCK).tolist())

@@ -70,6 +70,16 @@ def test_a_nucleus_is_the_same_however_it_is_found(monkeypatch, temperature):
     assert choose(logits, draws) == at_once
 
 
+@pytest.mark.parametrize("sampling", [Sampling(top_k=3), Sampling(top_p=0.26), Sampling(top_k=99)])
+def test_of_equals_the_first_stay(sampling):
+    """And they are walked through by id, whatever they weigh."""
+    logits = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    draws = [Draw(sampling, step, [0], 1) for step in range(300)]
+    stay = set(range(12)) if sampling.top_k == 99 else {0, 2, 3}
+
+    assert set(choose(logits.repeat(300, 1), draws)) == stay
+
+
 @pytest.mark.parametrize("vocab_size", [17, 1000])
 def test_a_choice_does_not_depend_on_the_batch(vocab_size):
     """The same logits and seed give the same token alone, among others, and in any row."""

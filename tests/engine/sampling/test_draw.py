@@ -37,3 +37,15 @@ def test_unseeded_sequences_differ():
     """Without a seed each sequence gets a stream of its own."""
     assert seed_of(Sampling(seed=5)) == 5
     assert seed_of(Sampling()) != seed_of(Sampling())
+
+
+def test_settings_fit_what_reads_them():
+    """A count or a temperature that no kernel's number holds is as good as the greatest that it does."""
+    asked = Draw(Sampling(top_k=2**32 + 5, temperature=1e300, top_p=0.5, min_p=0.1), 1, [0], 1)
+    greedy = Draw(Sampling(temperature=1e-9, top_k=5, top_p=0.5), 1, [0], 1)
+
+    assert asked.settings == (asked.uniform, 3e38, 0.5, 0.1, 2**31 - 1)
+    assert asked.settings.has_filters
+    assert greedy.settings == (0, 0, 1, 0, 0)
+    assert not greedy.settings.has_filters
+    assert Draw(Sampling(top_k=-1), 1, [0], 1).settings.top_k == 0

@@ -6,7 +6,7 @@ import torch
 from engine.api import Sampling
 from engine.kernels.cpu.library import is_available, library, limit_isa
 from engine.sampling import native
-from engine.sampling.choose import _above_floor, _nucleus, _probabilities
+from engine.sampling.choose import choose
 from engine.sampling.draw import Draw
 from tests.engine.tiled_weights import ISAS
 
@@ -25,12 +25,16 @@ class At(Draw):
 
 def kept(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """What each token weighs after all filters, by sorting everything: (vocab,), sum 1."""
-    draw = Draw(sampling, 0, [0], 1)
-    probabilities, ids = _probabilities(logits[None], [draw]).sort(descending=True, stable=True)
-    if 0 < sampling.top_k < len(logits):
-        probabilities[:, sampling.top_k :] = 0
-    weights = _above_floor(_nucleus(probabilities, [draw], len(logits)), [draw])[0]
-    return torch.zeros(len(logits)).scatter(0, ids[0], weights / weights.sum())
+    falling, ids = (
+        (logits.double() / sampling.temperature).softmax(0).sort(descending=True, stable=True)
+    )
+    if sampling.top_k > 0:
+        falling[sampling.top_k :] = 0
+    if sampling.top_p < 1:
+        before = falling.cumsum(0) - falling
+        falling[1:][before[1:] >= sampling.top_p * falling.sum()] = 0
+    falling[falling < sampling.min_p * falling[0]] = 0
+    return torch.zeros(len(logits)).scatter(0, ids, (falling / falling.sum()).float())
 
 
 @pytest.fixture(params=ISAS)
@@ -69,6 +73,15 @@ def test_tokens_come_as_often_as_the_definition_says(sampling, spread, isa):
     share = torch.bincount(torch.tensor(chosen), minlength=VOCAB) / count
     assert not share[expected == 0].any()
     assert (share - expected).abs().max() <= 1.5 / count
+
+
+@pytest.mark.parametrize("spread", [1.0, 8.0])
+def test_tokens_are_those_of_the_definition_in_torch(spread, isa):
+    """The same number picks the same token, whichever code draws."""
+    logits = torch.randn(400, 500, generator=torch.Generator().manual_seed(6)) * spread
+    draws = [At(WISHES[row % len(WISHES)], row * 10_000_019, [0], 1) for row in range(400)]
+
+    assert native.choose(logits, draws, check=True) == choose(logits, draws)
 
 
 def test_equal_weights_are_kept_in_order(isa):

@@ -94,7 +94,7 @@ class SlowEngine(FakeEngine):
         self.begun = asyncio.Event()
         self.running = self.most = self.total = 0
 
-    async def inspect(self, path, chat_template=None):
+    async def inspect(self, path, *said):
         self.running += 1
         self.total += 1
         self.most = max(self.most, self.running)
@@ -102,7 +102,7 @@ class SlowEngine(FakeEngine):
             self.begun.set()
         await self.go.wait()
         self.running -= 1
-        return await super().inspect(path, chat_template)
+        return await super().inspect(path, *said)
 
 
 async def test_inspections_are_few_at_a_time_and_shared(tmp_path):

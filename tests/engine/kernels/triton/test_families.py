@@ -1,0 +1,133 @@
+"""Whole models by Triton's kernels alone, in the interpreter: the reference's logits, and its caches.
+
+Weights are as a GPU has them: quantised ones in planes.
+"""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from engine.checkpoint import open_checkpoint
+from engine.kernels import registry
+from engine.kernels.batch import ForwardBatch
+from engine.kernels.planes import planes_format, planes_rows
+from engine.kernels.replay.program import Program, listing_of
+from engine.kernels.triton.install import install
+from engine.kernels.weight import DENSE, Weight
+from engine.models.blueprint import blueprint
+from engine.models.card import tape_of
+from engine.nn.module import parameters
+from tests.engine.batches import Sequences
+from tests.engine.fixture_models import Variant, variants
+
+ALL = variants("")
+QUICK = ("llama-plain-F32", "gptoss-mxfp4", "mamba2")
+TOLERANCE = 2e-4
+
+PLAIN = {
+    "select_rows",
+    "select_columns",
+    "concat",
+    "split_heads",
+    "merge_heads",
+    "widen",
+    "ids_below",
+}
+"""Ops that one call of torch is right for, on any device."""
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Kernels for the CPU are Triton's, until the test has ended."""
+    monkeypatch.setattr(registry, "_kernels", dict(registry._kernels))
+    registry.find.cache_clear()
+    install("cpu")
+    yield
+    registry.find.cache_clear()
+
+
+class Interpreted:
+    """As a `CausalLM`: asserts that a program of Triton's kernels gives what the model gives."""
+
+    def __init__(self, variant: Variant, model, others) -> None:
+        with open_checkpoint(variant.path) as checkpoint:
+            self.listing = listing_of(tape_of(blueprint(checkpoint).model, torch.float32))
+        self.model, self.cache_specs, self._others = model, model.cache_specs, others
+        self._kept: dict[int, torch.Tensor] = {}
+
+    def forward(self, batch: ForwardBatch, caches) -> torch.Tensor:
+        constants = dict(self._others)
+        for index, cache in enumerate(caches):
+            for name, tensor in cache.by_name.items():
+                kept = self._kept.setdefault(id(tensor), tensor.clone())
+                kept.copy_(tensor)
+                constants[f"cache.{index}.{name}"] = kept
+        logits = Program(self.listing, constants, torch.device("cpu")).run(batch)
+        expected = self.model.forward(batch, caches)
+        scale = expected.abs().max()
+        torch.testing.assert_close(logits / scale, expected / scale, atol=TOLERANCE, rtol=0)
+        for cache in caches:
+            for tensor in cache.tensors:
+                kept = self._kept[id(tensor)]
+                torch.testing.assert_close(
+                    kept, tensor, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True
+                )
+        return logits
+
+
+def in_planes(value: Weight | torch.Tensor) -> Weight | torch.Tensor:
+    """A parameter as a GPU has it, with the kernels that are registered now."""
+    if not isinstance(value, Weight):
+        return value
+    if value.format == DENSE:
+        return Weight(DENSE, value.shape, value.data, value.dtype)
+    name = planes_format(value.format, value.dtype)
+    assert name is not None, value.format
+    return Weight(name, value.shape, planes_rows(value), value.dtype)
+
+
+def check(variant: Variant, load_model) -> None:
+    form = "packed" if variant.is_quantised else "dense"
+    model = load_model(variant.path, form, torch.float32)
+    others = {each.path: in_planes(each.get()) for each in parameters(model)}
+    interpreted = Interpreted(variant, model, others)
+    left = {op for op in interpreted.listing.ops if is_reference(op)} - PLAIN
+    assert not left, f"{left} have no kernel of their own"
+    long, short = variant.prompts
+    sequences = Sequences(interpreted, 2, len(long))
+
+    sequences.step({0: long[:9], 1: short[:4]})
+    sequences.step({0: long[9:12], 1: short[4:5]})
+    sequences.step({0: long[12:13], 1: short[5:6]})
+
+
+def is_reference(op: str) -> bool:
+    kernel = registry.find(op, device="cpu")
+    return kernel.__module__.startswith("engine.kernels.reference")
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("name", QUICK)
+def test_some_families(name, load_model):
+    found = [
+        variant for variant in ALL if f"{variant}".find(name) >= 0 or name in str(variant.path)
+    ]
+    assert found, name
+
+    check(found[0], load_model)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("variant", ALL, ids=str)
+def test_every_family_and_format(variant, load_model):
+    check(variant, load_model)
+
+
+def test_kernels_of_triton_are_found_for_a_gpu_alone():
+    """Registering them for one device leaves all others as they were."""
+    before = Counter(kernel.__module__ for kernel in registry._kernels.values())
+
+    assert not any(name.startswith("engine.kernels.triton") for name in before)
