@@ -3,12 +3,14 @@
 import json
 import platform
 import sys
+from importlib.metadata import version
 
 import msgspec
 import torch
 
 from engine.core.device import compute_dtype, num_threads
 from engine.kernels.cpu.library import NativeMissing, isa, library
+from engine.kernels.triton.install import is_available
 
 _SLOWER = {
     "portable": "this CPU lacks the instructions that the kernels are made for",
@@ -32,6 +34,7 @@ def examine() -> list[Finding]:
         Finding("torch", torch.__version__),
         Finding("cpu threads", str(num_threads())),
         native(),
+        *([kernels_on_gpus()] if torch.cuda.is_available() else []),
         Finding("computes in", str(compute_dtype("auto")).removeprefix("torch.")),
     ]
 
@@ -45,6 +48,14 @@ def native() -> Finding:
         return Finding("native kernels", str(error), lost)
     found = isa()
     return Finding("native kernels", found, _SLOWER.get(found, ""))
+
+
+def kernels_on_gpus() -> Finding:
+    """Whether there is a Triton, which compiles the kernels for GPUs."""
+    if is_available():
+        return Finding("gpu kernels", f"Triton {version('triton')}")
+    lost = "models on a GPU run in plain torch: several times slower"
+    return Finding("gpu kernels", "no Triton", lost)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from engine.core.loop import StepLoop
 from engine.core.work import Drop
 from engine.core.work import Pause as PauseModel
 from engine.devices import Accelerator
-from engine.doctor import native
+from engine.doctor import kernels_on_gpus, native
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.library import is_available
-from engine.kernels.triton.install import install
+from engine.kernels.triton.install import install, is_available
 from engine.residency.image_store import ImageStore
 from engine.residency.sidecar import Sidecars
 from engine.wire import (
@@ -81,9 +81,11 @@ class Worker:
         self._control = control
         self._device, self._memory_bytes = device, memory_bytes
         self._dtype, self._num_threads = compute_dtype(dtype), threads or num_threads()
+        self._kernels = native
         if accelerator is not None:
-            install(accelerator.device.type)
-            self._dtype = device_dtype(dtype)
+            self._dtype, self._kernels = device_dtype(dtype), kernels_on_gpus
+            if is_available():
+                install(accelerator.device.type)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._inspector = Inspector(dtype, kv_dtype, Sidecars(images.folder), kinds)
@@ -119,9 +121,10 @@ class Worker:
         name = str(self._dtype).removeprefix("torch.")
         self._control.send(WorkerReady(self._device, self._memory_bytes, name))
         log.info("worker_ready", device=self._device, dtype=name, threads=self._num_threads)
-        kernels = native()
+        kernels = self._kernels()
         if kernels.lost:
-            log.warning("native_kernels", found=kernels.value, lost=kernels.lost)
+            event = kernels.name.replace(" ", "_")
+            log.warning(event, found=kernels.value, lost=kernels.lost)
         await self._control.each(self._obey)
         server.close()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -76,12 +77,14 @@ def _with_mend(finding: "Finding") -> "Finding":
 def _around(settings: "Settings") -> "list[Finding]":
     from gateway.cli import findings
     from gateway.cli.memory import default_budget
+    from gateway.gpus import gpus_here, torch_has_gpus
 
     answer = _readiness(settings)
     budget = settings.total_memory or default_budget()
     # Behind TLS a server of ours may not be known by a certificate that we trust.
     is_taken = answer is None and settings.tls is None and _is_taken(settings)
     return [
+        findings.gpus(gpus_here(os.environ), torch_has_them=torch_has_gpus()),
         findings.memory(budget, findings.available_bytes() if answer is None else None),
         findings.cores(settings.threads, findings.cpu_limit()),
         findings.models_folder(settings),

@@ -1,13 +1,14 @@
 """What `roundhouse doctor` looks at around the engine: memory, cores, disk, port, models, clock."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli.disk import free_bytes, image_folder
 from gateway.cli.tables import num_bytes
 from gateway.config import Settings
+from gateway.gpus import Gpu
 
 LEAST_FREE_BYTES = 2 * 2**30
 LEAST_MEMORY_BYTES = 2**30
@@ -40,6 +41,17 @@ def memory(budget_bytes: int, available_bytes: int | None) -> Finding:
     if available_bytes is not None and available_bytes < budget_bytes:
         return Finding("memory", value, lost="the system may have to swap", mend=mend)
     return Finding("memory", value)
+
+
+def gpus(found: Sequence[Gpu], *, torch_has_them: bool) -> Finding:
+    """torch_has_them: whether the installed torch was built for GPUs."""
+    if not found:
+        return Finding("gpus", "none")
+    value = ", ".join(f"{gpu.name}, {num_bytes(gpu.memory_bytes)}" for gpu in found)
+    if torch_has_them:
+        return Finding("gpus", value)
+    mend = "install a torch that was built for CUDA (or ROCm) in the place of this one"
+    return Finding("gpus", value, "not used: the installed torch is for CPUs alone", mend=mend)
 
 
 def cores(threads: int | None, limit: float | None) -> Finding:

@@ -1,6 +1,7 @@
 """Makes Triton's kernels those of a device type."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from engine.kernels.registry import register
@@ -28,6 +29,11 @@ MODULES: tuple[str, ...] = (
     "streams",
 )
 """Each has KERNELS, by op or fused op, or WEIGHT_KERNELS, by op and weight format, or both."""
+
+
+def is_available() -> bool:
+    """Whether there is a Triton; without it every op has torch's kernels."""
+    return find_spec("triton") is not None
 
 
 def install(device: str = "cuda") -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.cli import findings
 from gateway.config import load_settings
+from gateway.gpus import Gpu
 
 GIB = 2**30
 
@@ -89,3 +90,17 @@ def test_a_clock_that_was_never_set():
     """As on small boards after a power cut."""
     assert findings.clock(0).lost
     assert not findings.clock(findings.RELEASED + 1).lost
+
+
+@pytest.mark.parametrize(
+    ("found", "torch_has_them", "value", "is_lost"),
+    [
+        ([], False, "none", False),
+        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000)], True, "NVIDIA L4, 24 GB", False),
+        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000)], False, "NVIDIA L4, 24 GB", True),
+    ],
+)
+def test_gpus_that_torch_cannot_use_are_lost(found, torch_has_them, value, is_lost):
+    finding = findings.gpus(found, torch_has_them=torch_has_them)
+
+    assert (finding.value, bool(finding.lost), bool(finding.mend)) == (value, is_lost, is_lost)
