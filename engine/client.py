@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from engine.api import (
     Delta,
     Device,
@@ -84,7 +86,7 @@ class LocalEngine:
                 dtype,
                 launcher,
                 images=images or ImageCache(),
-                host=host or HostMemory(),
+                host=_share_of(host or HostMemory(), device, self._devices),
                 threads=threads,
                 kv_dtype=kv_dtype,
                 speculate=speculate,
@@ -273,3 +275,9 @@ class LocalEngine:
         for worker in self._workers.values():
             if worker.ready.is_set():
                 self._attach(worker)
+
+
+def _share_of(host: HostMemory, device: Device, devices: Sequence[Device]) -> HostMemory:
+    """What a worker may take: of a GPU as much as that of each other one; CPUs map the same files."""
+    num_alike = sum(each.kind == device.kind for each in devices)
+    return host if device.kind == "cpu" else msgspec.structs.replace(host, shares=num_alike)

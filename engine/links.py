@@ -172,7 +172,7 @@ class WorkerLink(Link[Event]):
             arguments += [] if value is None else [f"--{name}-bytes", str(value)]
         arguments += [] if threads is None else ["--threads", str(threads)]
         arguments += ["--speculate", str(speculate)] if speculate else []
-        arguments += ["--kinds", ",".join(kinds)]
+        arguments += ["--kinds", ",".join(kinds), "--host-shares", str(host.shares)]
         if device.kind != "cpu":
             name = f"{device.kind}:{device.uuid}" if device.uuid else device.name
             arguments += ["--accelerator", name]

@@ -98,11 +98,13 @@ class HostMemory(Struct, frozen=True):
     """Bytes of host memory for what is not in use. None leaves it to the engine.
 
     warm_bytes: for weights of evicted models, so that they come back without a disk.
-    parked_bytes: for the caches of evicted and paused models.
+    parked_bytes: for the caches of evicted and paused models. shares: how many workers divide what is
+    left to the engine: of GPUs, whose images in host memory are their own.
     """
 
     warm_bytes: int | None = None
     parked_bytes: int | None = None
+    shares: int = 1
 
 
 class LoadOrder(Struct, frozen=True):

@@ -12,7 +12,7 @@ from engine.core.staging import Returns, Staging
 from engine.devices import Accelerator, Graph
 from engine.kernels.batch import BatchLayout, ForwardBatch
 from engine.kernels.replay.graphs import GraphPolicy, Key, Shape
-from engine.models.card import MAX_LOGIT_ROWS
+from engine.models.limits import DEVICE
 
 log = structlog.get_logger()
 
@@ -89,7 +89,7 @@ class Seat:
 class Graphs:
     """Of all models on an accelerator. For one caller at a time: the thread that computes.
 
-    drawn: (MAX_LOGIT_ROWS,) int64, the tokens that were drawn last, for the batch after. staging,
+    drawn: (DEVICE.logit_rows,) int64, the tokens that were drawn last, for the batch after. staging,
     returns: what goes there beside weights and caches, and what comes back. turn: of whoever issues a
     step, since parts of models that another rank leads are computed on threads of their own.
     """
@@ -97,9 +97,11 @@ class Graphs:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator, self.staging = accelerator, Staging(accelerator)
         self.turn = threading.Lock()
-        self.returns = Returns(accelerator, MAX_LOGIT_ROWS)
+        self.returns = Returns(accelerator, DEVICE.logit_rows)
         with accelerator.compute_stream():
-            self.drawn = torch.zeros(MAX_LOGIT_ROWS, dtype=torch.int64, device=accelerator.device)
+            self.drawn = torch.zeros(
+                DEVICE.logit_rows, dtype=torch.int64, device=accelerator.device
+            )
         self._abandoned: SimpleQueue[Hashable] = SimpleQueue()
         self._policy = GraphPolicy()
         self._seats: dict[Key, Seat] = {}

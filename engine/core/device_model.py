@@ -18,6 +18,7 @@ from engine.kernels.replay.graphs import Shape, shape_for
 from engine.kernels.replay.program import Arrivals, Constants, Program, listing_of
 from engine.kernels.trace import Tape
 from engine.kernels.weight import Weight
+from engine.models.limits import DEVICE
 from engine.nn.model import Model, Traits
 from engine.nn.module import modules, parameters
 
@@ -49,9 +50,11 @@ class DeviceModel:
         self._resolve = find("drawn_ids", device=accelerator.device.type)
         self._is_alone = groups.LABEL not in constants
 
+    limits = DEVICE
+
     @property
     def drawn(self) -> Tensor:
-        """(MAX_LOGIT_ROWS,) int64 on the device: the tokens that the last step has drawn."""
+        """(limits.logit_rows,) int64 on the device: the tokens that the last step has drawn."""
         return self._graphs.drawn
 
     @property

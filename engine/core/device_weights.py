@@ -30,7 +30,7 @@ class DeviceWeights:
     """As `engine.core.weights.Weights`, for an arena on a device; every form is "planes" there.
 
     warm_bytes: of images in host memory, also of models that are in use; None leaves it to
-    `warm_budget`. ring: of the same device.
+    `warm_budget`, for so many shares. ring: of the same device.
     """
 
     def __init__(
@@ -40,10 +40,12 @@ class DeviceWeights:
         dtype: torch.dtype,
         images: ImageStore,
         warm_bytes: int | None,
+        *,
+        shares: int = 1,
     ) -> None:
         self._arena, self._ring, self._images = arena, ring, images
         self._known = KnownOutlines(dtype, images.folder, "planes")
-        self._tier = HostTier(arena.accelerator, warm_budget(warm_bytes).total_bytes)
+        self._tier = HostTier(arena.accelerator, warm_budget(warm_bytes, shares).total_bytes)
         self._lock = threading.Lock()
         self._open: dict[Opened, Slot] = {}
 

@@ -25,7 +25,9 @@ from engine.core.failures import failure_of, must_end
 from engine.core.lines import Failed, Forward, Line, Regroup, Regrouped, decoded, encoded
 from engine.core.ranks import LostTouchError, Ranks
 from engine.core.runner import LanguageModel
+from engine.core.sequences import limits_of
 from engine.kernels.batch import ForwardBatch
+from engine.models.limits import StepLimits
 from engine.nn.model import Traits
 from engine.residency.loader import LoadCancelled
 
@@ -61,6 +63,10 @@ class LedModel:
     @property
     def length_switch(self) -> int | None:
         return self.model.length_switch
+
+    @property
+    def limits(self) -> StepLimits:
+        return limits_of(self.model)
 
     def forward(self, batch: ForwardBatch, caches: Sequence[CacheView]) -> Tensor:
         """As `Model.forward`. Raises `EngineError` where a follower's part of it failed."""

@@ -13,7 +13,8 @@ from engine.kernels.cpu.program import Program
 from engine.kernels.group import LABEL, Group
 from engine.kernels.trace import Tape
 from engine.kernels.weight import Weight
-from engine.models.card import MAX_LOGIT_ROWS, step_rows
+from engine.models.card import step_rows
+from engine.models.limits import HOST
 from engine.nn.model import Model, Traits
 from engine.nn.module import group_of, parameters
 
@@ -36,7 +37,7 @@ class ProgrammedModel:
         for index, cache in enumerate(caches):
             constants |= {f"cache.{index}.{name}": t for name, t in cache.by_name.items()}
         self.program: Program = compile_program(
-            tape, constants, shared_threads(), step_rows(model), MAX_LOGIT_ROWS
+            tape, constants, shared_threads(), step_rows(model), HOST.logit_rows
         )
         if self.program.fallbacks:
             log.warning("ops_run_in_torch", ops=dict(self.program.fallbacks))

@@ -12,8 +12,7 @@ from engine.core.forced import ForcedDrafter
 from engine.core.plan import BatchPlan, Chunk, DraftCount, PromptCount, chunk_of
 from engine.core.predictions import Predictor
 from engine.core.sequence import Sequence
-
-MAX_SEQUENCES = 32
+from engine.models.limits import HOST
 
 MAX_DRAFTED_ROWS = 16
 """Rows of a step with drafts. A step of 3 takes some 1.2 times as long as one of a single row, of 5
@@ -38,7 +37,7 @@ class Scheduler:
     def __init__(
         self,
         cache: CacheManager,
-        max_sequences: int = MAX_SEQUENCES,
+        max_sequences: int = HOST.sequences,
         max_scored_rows: int = 256,
         length_switch: int | None = None,
         max_draft_tokens: int = 0,

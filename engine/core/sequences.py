@@ -4,9 +4,9 @@ from engine.cache.manager import CacheManager
 from engine.core.counts import ModelCounts
 from engine.core.pacing import Pacing
 from engine.core.runner import LanguageModel
-from engine.core.scheduler import MAX_SEQUENCES, Scheduler
+from engine.core.scheduler import Scheduler
 from engine.core.whole import WholeScheduler
-from engine.models.card import MAX_LOGIT_ROWS, MAX_STEP_ROWS
+from engine.models.limits import HOST, StepLimits
 
 
 class Sequences:
@@ -24,7 +24,7 @@ class Sequences:
     ) -> None:
         self.vocab_size, self.traits = model.vocab_size, model.traits
         self.scheduler = _scheduler(model, cache, speculate)
-        self.pacing = Pacing(cache.block_size, MAX_STEP_ROWS)
+        self.pacing = Pacing(cache.block_size, limits_of(model).rows)
         self.counts = counts or ModelCounts()
         self.counts.watch(self.scheduler)
 
@@ -33,12 +33,20 @@ class Sequences:
         return self.scheduler.is_idle
 
 
+def limits_of(model: LanguageModel) -> StepLimits:
+    """What its steps may be at most: a model on a device says so itself."""
+    found: StepLimits = getattr(model, "limits", HOST)
+    return found
+
+
 def _scheduler(model: LanguageModel, cache: CacheManager, speculate: int) -> Scheduler:
     if model.traits.max_whole_tokens is not None:
         return WholeScheduler(cache)
+    limits = limits_of(model)
     return Scheduler(
         cache,
-        max_scored_rows=MAX_LOGIT_ROWS - MAX_SEQUENCES,  # each running one may sample besides
+        max_sequences=limits.sequences,
+        max_scored_rows=limits.logit_rows - limits.sequences,  # each running one may sample besides
         length_switch=model.length_switch,
         max_draft_tokens=speculate if model.traits.generates else 0,
     )

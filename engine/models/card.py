@@ -17,6 +17,7 @@ from engine.kernels.trace import Tape
 from engine.models.blueprint import Blueprint, blueprint, part_of
 from engine.models.file_types import quantization
 from engine.models.known_names import MATRYOSHKA, is_named
+from engine.models.limits import DEVICE, HOST, StepLimits
 from engine.models.meta import BaseConfig, Config
 from engine.models.planes import UNIT, planes_weights_bytes
 from engine.models.pooling import hf_prompts
@@ -25,12 +26,6 @@ from engine.models.tiling import tiled_weights_bytes
 from engine.nn.model import Model
 from engine.nn.module import Matrix
 from engine.nn.recording import record
-
-MAX_STEP_ROWS = 512
-"""Rows that workspace is counted for: a forward gets no more."""
-
-MAX_LOGIT_ROWS = 64
-"""Rows of logits that workspace is counted for: a forward is asked for no more at once."""
 
 MAX_STATES = 32
 """States that workspace is counted for: no more sequences step together."""
@@ -177,13 +172,13 @@ def tape_of(model: Model, dtype: torch.dtype) -> Tape:
 
 def _program_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
     """Of a program: its values, exactly, and what operations use while they run, at most."""
-    values = program_bytes(tape_of(plan.model, dtype), step_rows(plan.model), MAX_LOGIT_ROWS)
+    values = program_bytes(tape_of(plan.model, dtype), step_rows(plan.model), HOST.logit_rows)
     return values + operation_bytes(plan)
 
 
-def step_rows(model: Model) -> int:
+def step_rows(model: Model, limits: StepLimits = HOST) -> int:
     """Rows that a forward may get: at least a whole text, of a model that reads it at once."""
-    return max(MAX_STEP_ROWS, model.traits.max_whole_tokens or 0)
+    return max(limits.rows, model.traits.max_whole_tokens or 0)
 
 
 def operation_bytes(plan: Blueprint) -> int:
@@ -206,7 +201,7 @@ def device_workspace_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
     """
     unpacked = max((each.out_features * each.in_features for each in _matrices(plan)), default=0)
     mixed = _scan_bytes(plan.model.cache_specs)
-    needed = _activation_bytes(plan, dtype) + mixed + unpacked * dtype.itemsize
+    needed = _activation_bytes(plan, dtype, DEVICE) + mixed + unpacked * dtype.itemsize
     return max(needed, DEVICE_WORKSPACE_BYTES) + CACHE_UNITS * UNIT
 
 
@@ -220,18 +215,18 @@ def _workspace_bytes(plan: Blueprint, form: Form, dtype: torch.dtype) -> int:
         unpacked = min(UNPACK_ELEMENTS, rows) * (dtype.itemsize + _F32)
     # a layer attends, or scans, or does one after the other
     mixed = max(_attention_bytes(plan, dtype), _scan_bytes(plan.model.cache_specs))
-    return _activation_bytes(plan, dtype) + mixed + unpacked
+    return _activation_bytes(plan, dtype, HOST) + mixed + unpacked
 
 
-def _activation_bytes(plan: Blueprint, dtype: torch.dtype) -> int:
+def _activation_bytes(plan: Blueprint, dtype: torch.dtype, limits: StepLimits) -> int:
     """Of a step's rows, and of its logits."""
     c = plan.config
     wide = dtype.itemsize + _F32
     matrices = _matrices(plan)
     widest = max((each.out_features for each in matrices), default=0)
     per_row = 4 * c.hidden_size + 3 * widest + _attended_values(c) + _routed_values(c, matrices)
-    logits = MAX_LOGIT_ROWS * plan.model.result_size * (wide + _F32)
-    return step_rows(plan.model) * per_row * wide + logits
+    logits = limits.logit_rows * plan.model.result_size * (wide + _F32)
+    return step_rows(plan.model, limits) * per_row * wide + logits
 
 
 def _attention_bytes(plan: Blueprint, dtype: torch.dtype) -> int:

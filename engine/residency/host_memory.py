@@ -17,11 +17,14 @@ _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def warm_budget(warm_bytes: int | None) -> WarmBudget:
-    """As an operator says it, strictly; None: what is sensible on this machine."""
+def warm_budget(warm_bytes: int | None, shares: int = 1) -> WarmBudget:
+    """As an operator says it, strictly; None: what is sensible on this machine.
+
+    shares: how many processes there are that are to have as much.
+    """
     if warm_bytes is not None:
         return WarmBudget(warm_bytes, warm_bytes)
-    available = available_bytes()
+    available = available_bytes() // shares
     return WarmBudget(available // FILE_SHARE, available // MEMORY_SHARE)
 
 

@@ -1,7 +1,7 @@
 """`python -m engine.worker --control-fd N --socket PATH --device NAME --memory BYTES --dtype D`.
 
 --image-cache FOLDER|auto|off, --image-cache-bytes BYTES: where images of weights are kept.
---warm-bytes BYTES, --parked-bytes BYTES: as in `engine.api.HostMemory`.
+--warm-bytes BYTES, --parked-bytes BYTES, --host-shares N: as in `engine.api.HostMemory`.
 --threads N: how many threads compute; every core's by default.
 --kv-dtype auto|q8_0|fp8: what keys and values are kept in.
 --speculate N: how many tokens a sequence guesses ahead at most.
@@ -31,6 +31,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--image-cache-bytes", type=int)
     parser.add_argument("--warm-bytes", type=int)
     parser.add_argument("--parked-bytes", type=int)
+    parser.add_argument("--host-shares", type=int, default=1)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--kv-dtype", choices=("auto", "q8_0", "fp8"), default="auto")
     parser.add_argument("--speculate", type=int, default=0)
@@ -48,7 +49,7 @@ async def serve(arguments: Namespace) -> None:
         memory_bytes=arguments.memory,
         dtype=arguments.dtype,
         images=images,
-        host=HostMemory(arguments.warm_bytes, arguments.parked_bytes),
+        host=HostMemory(arguments.warm_bytes, arguments.parked_bytes, arguments.host_shares),
         threads=arguments.threads,
         kv_dtype=arguments.kv_dtype,
         speculate=arguments.speculate,

@@ -65,10 +65,13 @@ class Models:
             self._caches = HostCaches(parked_bytes)
         else:
             if host.parked_bytes is None:
-                parked_bytes = min(parked_bytes, available_bytes() // DEFAULT_SHARE)
+                most = available_bytes() // (DEFAULT_SHARE * host.shares)
+                parked_bytes = min(parked_bytes, most)
             self.arena = Arena(accelerator, device_bytes - DEVICE_WORKSPACE_BYTES)
             ring = PinnedRing(accelerator)
-            self._weights = DeviceWeights(self.arena, ring, dtype, images, host.warm_bytes)
+            self._weights = DeviceWeights(
+                self.arena, ring, dtype, images, host.warm_bytes, shares=host.shares
+            )
             self._caches = DeviceCaches(self.arena, ring, parked_bytes)
         self._opened: dict[int, Opened] = {}
         self._keys: dict[int, CacheKey] = {}  # also of those whose weights are let go of

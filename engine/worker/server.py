@@ -21,7 +21,7 @@ from engine.devices import Accelerator
 from engine.doctor import kernels_on_gpus, native
 from engine.kernels.cpu.calls import shared_threads
 from engine.kernels.cpu.library import is_available
-from engine.kernels.triton.install import install, is_available
+from engine.kernels.triton import install as triton
 from engine.residency.image_store import ImageStore
 from engine.residency.sidecar import Sidecars
 from engine.wire import (
@@ -84,8 +84,8 @@ class Worker:
         self._kernels = native
         if accelerator is not None:
             self._dtype, self._kernels = device_dtype(dtype), kernels_on_gpus
-            if is_available():
-                install(accelerator.device.type)
+            if triton.is_available():
+                triton.install(accelerator.device.type)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._inspector = Inspector(dtype, kv_dtype, Sidecars(images.folder), kinds)

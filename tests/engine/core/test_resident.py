@@ -5,9 +5,9 @@ import pytest
 from engine.api import Sampling
 from engine.cache.manager import NO_PREFIX
 from engine.cache.table import BlockTable
-from engine.core.scheduler import MAX_SEQUENCES
 from engine.core.sequence import Sequence
-from engine.models.card import MAX_LOGIT_ROWS, MAX_STATES
+from engine.models.card import MAX_STATES
+from engine.models.limits import DEVICE, HOST
 from engine.wire import Output
 
 GREEDY = Sampling(temperature=0)
@@ -31,9 +31,10 @@ def tokens(outputs: list[Output]) -> list[int]:
 
 
 def test_workspace_is_counted_for_all_that_may_run():
-    """A card cannot know the scheduler's limits, so it states its own."""
-    assert MAX_SEQUENCES <= MAX_STATES
-    assert MAX_SEQUENCES < MAX_LOGIT_ROWS
+    """And there is always room for a prompt's scores beside all that sample."""
+    assert HOST.sequences <= MAX_STATES
+    assert HOST.sequences < HOST.logit_rows
+    assert DEVICE.sequences < DEVICE.logit_rows
 
 
 def test_a_sequence_comes_out_a_token_a_step(resident):

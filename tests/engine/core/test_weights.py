@@ -46,6 +46,24 @@ def test_weights_come_back_warm(tmp_path):
     assert weights.warm_models == 0
 
 
+def test_dtypes_share_a_budget(tmp_path):
+    """A model in each is a model of its own; the one that has been unused longer makes room."""
+    weights = weights_in(tmp_path)
+    exact, short = (weights.open(QUANTISED, "tiled", dtype=d) for d in (None, torch.bfloat16))
+    assert exact.key != short.key
+    for each in (exact, short):
+        weights.close(each)
+    assert weights.warm_models == 2
+    tight = weights_in(tmp_path, warm_bytes=weights.warm_bytes - 1)
+
+    for dtype in (torch.float32, torch.bfloat16):
+        tight.close(tight.open(QUANTISED, "tiled", dtype=dtype))
+    assert tight.warm_models == 1
+    assert tight.open(QUANTISED, "tiled", dtype=torch.bfloat16).tier == "warm"
+    again = opened(tight)
+    assert (again.tier, again.key) == ("disk", exact.key)
+
+
 def test_only_what_takes_long_is_announced(tmp_path):
     """A load gives way to steps from then on; one of warm weights is over sooner than a step."""
     weights, told = weights_in(tmp_path), []

@@ -3,9 +3,9 @@
 import random
 
 from engine.cache.manager import CacheManager
-from engine.core.scheduler import MAX_SEQUENCES
 from engine.core.sequence import Sequence
 from engine.core.whole import WholeScheduler
+from engine.models.limits import HOST
 
 
 def scheduler_of(*lengths: int) -> WholeScheduler:
@@ -45,7 +45,7 @@ def test_no_step_is_over_the_budget_but_by_one_text():
 
     assert [length for step in found for length in step] == lengths
     assert all(sum(step) <= 64 or len(step) == 1 for step in found)
-    assert max(map(len, found)) <= MAX_SEQUENCES
+    assert max(map(len, found)) <= HOST.sequences
 
 
 def test_one_that_was_stopped_is_not_read():
