@@ -56,6 +56,10 @@ sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefi
 triton: $(VENV)/.dev ## interpret and compile all GPU kernels, without a GPU (minutes)
 	$(BIN)/python -m pytest -n $(JOBS) tests/engine/kernels/triton $(ARGS)
 
+gpu: $(VENV)/.dev ## run what needs a GPU, and measure it (docs/gpu.md)
+	ROUNDHOUSE_GPU_TESTS=1 $(BIN)/python -m pytest -q tests/engine/kernels/triton tests/engine/devices -m "not slow"
+	$(BIN)/python bench/gpu.py $(ARGS)
+
 arm: ## run the native kernels' tests on an emulated ARM CPU (Debian; half an hour)
 	PYTHON=$(PYTHON) .ci/arm $(ARGS)
 

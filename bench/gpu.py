@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from engine.api import HostMemory, LoadOrder, Sampling
 from engine.core.admission import sequence_of
 from engine.core.resident import Resident
 from engine.devices import Accelerator, accelerator
+from engine.kernels.triton import install
 from engine.residency.image_store import ImageStore
 from engine.wire import Start
 from engine.worker.models import Models
@@ -56,6 +58,11 @@ class Bench:
     pinned_gbs: float = 0.0
     tables: dict[str, list[Row]] = field(default_factory=dict)
 
+    @cached_property
+    def served(self) -> "Served":
+        """One worker's memory, for all models."""
+        return Served(self)
+
     @property
     def has_time(self) -> bool:
         return time.monotonic() < self.until
@@ -79,6 +86,7 @@ def main() -> None:
     args = parser.parse_args()
     parts = set(args.parts.split(","))
     bench = Bench(accelerator(args.device), args.folder, time.monotonic() + 60 * args.minutes)
+    install.install(bench.device.device.type)
     bench.add("machine", gpu=bench.device.name, torch=torch.__version__)
     try:
         limits(bench)
@@ -222,14 +230,16 @@ def decode(
         (64, 128),
         (64, 1024),
     ),
+    steps: tuple[int, ...] = (48, 96, 144),
 ) -> None:
     """Prefill and decode of one model, alone on the device, by batch and context."""
     started = time.perf_counter()
     path = write(name, bench.folder)
     bench.add("made", model=name, seconds=time.perf_counter() - started)
-    with Served(bench).loaded(path) as (resident, report):
+    with bench.served.loaded(path) as (resident, report):
         read_bytes = report.weights_bytes
-        bench.add("loaded", model=name, gb=read_bytes / 1e9, tier=report.tier, **report.phases)
+        phases = {f"{phase} s": seconds for phase, seconds in report.phases.items()}
+        bench.add("loaded", model=name, gb=read_bytes / 1e9, tier=report.tier, **phases)
         for length in prompts:
             Run(resident, [length], 1).end()  # compiles what this size needs
             rates = []
@@ -241,11 +251,11 @@ def decode(
             if not bench.has_time or batch * (length + 256) > KV_TOKENS:
                 continue
             rates = []
-            run = Run(resident, [length] * batch, 200)
+            run = Run(resident, [length] * batch, steps[-1] + 40)
             run.until(16)  # graphs are there then
-            for more in (64, 112, 160):
+            for more in steps:
                 before = sum(run.counts.values())
-                seconds = run.until(more)
+                seconds = run.until(16 + more)
                 rates.append((sum(run.counts.values()) - before) / seconds)
             run.end()
             row = spread("tokens/s", rates)
@@ -259,13 +269,13 @@ def swap(bench: Bench, names: list[str], times: int = 10, rest_seconds: float = 
 
     rest_seconds: in which images are pinned.
     """
-    before = bench.device.memory().free_bytes
-    served = Served(bench)
+    served = bench.served
     paths = [write(name, bench.folder) for name in names]
     for path in paths:  # images are built, and pinned in the background
         with served.loaded(path, 16 * 1024) as (resident, _):
             Run(resident, [512], 1).end()
     time.sleep(rest_seconds)
+    before = bench.device.memory().free_bytes
     found: dict[str, list[float]] = {name: [] for name in names}
     rates: dict[str, float] = {}
     for _ in range(times):
@@ -280,7 +290,6 @@ def swap(bench: Bench, names: list[str], times: int = 10, rest_seconds: float = 
         bench.add(
             "swap", model=name, **spread("seconds", found[name]), copy_limit_seconds=copy_seconds
         )
-    del served
     bench.add("swap", left_bytes=before - bench.device.memory().free_bytes)
 
 

@@ -84,7 +84,7 @@ def _num_written(steps: Sequence[Step]) -> int:
 class Program:
     """A listing over weights and caches where they are.
 
-    numbers: of parameters, by label, as `arrivals` counts them: a step waits for those that none before
+    references: ops, and how often each runs in the torch reference. numbers: of parameters, by label, as `arrivals` counts them: a step waits for those that none before
     it needed. For one caller at a time.
     """
 
@@ -98,6 +98,8 @@ class Program:
     ) -> None:
         places = _Places([*FROM_BATCH, *(x for step in listing.steps for x in step.outputs)])
         self._steps = [_bound(step, constants, places, device.type) for step in listing.steps]
+        bound = zip(listing.steps, self._steps, strict=True)
+        self.references = Counter(step.op for step, each in bound if _is_reference(each.kernel))
         self._result, self._result_size = places.numbers[listing.result], listing.result_size
         self._num_written, self._device = listing.num_written, device
         self._num_values = len(places.numbers)
@@ -207,6 +209,10 @@ def _bound(step: Step, constants: Constants, places: _Places, device: str) -> _B
         is_many=step.op in _MANY,
         frees=[],
     )
+
+
+def _is_reference(kernel: Kernel) -> bool:
+    return kernel.__module__.startswith("engine.kernels.reference")
 
 
 _MANY = frozenset({"add_rms_norm", "linears", "route"})
