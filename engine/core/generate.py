@@ -13,6 +13,7 @@ from engine.core.opening import STATE_SLOTS, open_resident
 from engine.core.pacing import ALONE_SECONDS
 from engine.core.resident import Resident
 from engine.devices import Accelerator
+from engine.kernels.triton import install as triton
 from engine.models.card import runs_natively
 from engine.wire import Output, Start
 
@@ -51,6 +52,8 @@ class LocalModel:
         """
         torch.set_num_threads(num_threads())
         computed = compute_dtype(dtype) if device is None else device_dtype(dtype)
+        if device is not None and device.device.type == "cuda" and triton.is_available():
+            triton.install()
         if device is not None:
             form = "planes"
         form = form or ("tiled" if runs_natively(computed, kv_dtype) else "dense")
