@@ -9,9 +9,11 @@ from stub_reply import NUM_PROMPT, Steps, deltas
 from engine.api import (
     Delta,
     Device,
+    DType,
     EngineStatus,
     Footprint,
     Grammar,
+    KVDType,
     LoadOrder,
     LoadReport,
     ModelCard,
@@ -55,7 +57,13 @@ class StubEngine:
         self._steps = Steps()
         self._models: dict[int, str] = {}
 
-    async def inspect(self, path: str, chat_template: str | None = None) -> ModelCard:  # noqa: ARG002
+    async def inspect(
+        self,
+        path: str,
+        chat_template: str | None = None,  # noqa: ARG002
+        dtype: DType = "auto",  # noqa: ARG002
+        kv_dtype: KVDType = "auto",  # noqa: ARG002
+    ) -> ModelCard:
         return card(path)
 
     async def load(self, order: LoadOrder, progress: Callable[[float], None]) -> LoadReport:  # noqa: ARG002

@@ -48,7 +48,7 @@ class LocalModel:
         recurrent model, how many states it keeps, of sequences that run and for reuse. kv_dtype: what
         keys and values are kept in. speculate: how many tokens a sequence guesses ahead at most, from
         what it has said before; an output then has several tokens where guesses were right. device:
-        None for the CPU; its kernels are installed by the caller, and the only form is "planes".
+        None for the CPU; on others the only form is "planes".
         """
         torch.set_num_threads(num_threads())
         computed = compute_dtype(dtype) if device is None else device_dtype(dtype)

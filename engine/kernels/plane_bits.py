@@ -11,15 +11,17 @@ from engine.quant.bits import words
 _LOW_NIBBLES = 0x0F0F0F0F0F0F0F0F
 _HIGH_NIBBLES = ~_LOW_NIBBLES
 _LOW_HALF = 0xFFFFFFFF
+_SIXTEEN_BYTES = torch.complex128  # which torch moves at once
 
 
 def halved_nibbles(stored: Tensor, group_bytes: int) -> Tensor:
     """Of groups whose low nibbles are their first values, and whose high ones the others."""
-    pieces = words(stored).view(-1, group_bytes // 32, 2, 2)
-    first, second = (piece.contiguous() for piece in pieces.view(torch.int64).unbind(2))
+    pieces = words(stored).view(_SIXTEEN_BYTES).view(-1, group_bytes // 32, 2)
+    first, second = (piece.contiguous().view(torch.int64) for piece in pieces.unbind(2))
     low = first & _LOW_NIBBLES | (second & _LOW_NIBBLES) << 4
     high = first >> 4 & _LOW_NIBBLES | second & _HIGH_NIBBLES
-    return _bytes(torch.stack((low, high), dim=1), len(stored))
+    halves = torch.stack((low.view(_SIXTEEN_BYTES), high.view(_SIXTEEN_BYTES)), dim=1)
+    return _bytes(halves, len(stored))
 
 
 def paired_nibbles(stored: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ from engine.quant.formats import FORMATS
 
 _BYTES_AT_A_TIME = 2**19
 
+_NIBBLES, _UPPER_PAIRS, _SIX_BITS = 0x0F0F0F0F, 0x30303030, 0x3F3F3F3F
+
 Planes = tuple[Tensor, ...]
 """Of n blocks or rows, in the layout's order, each (n, bytes) uint8."""
 
@@ -84,10 +86,13 @@ def _q5_k(blocks: Tensor) -> Planes:
 
 def _factor_pairs(blocks: Tensor) -> Tensor:
     """The 12 bytes of 6-bit factors, see `engine.quant.kquants`, as a scale and a minimum of each 32."""
-    first, second = blocks[:, 4:12].reshape(-1, 2, 4), blocks[:, 12:16]
-    low = torch.stack((second & 0x0F, second >> 4), dim=1)
-    factors = torch.cat((first & 0x3F, low | (first >> 2 & 0x30)), dim=2)
-    return factors.transpose(1, 2)
+    # Four bytes are a word here: scales, minima, and what groups 4-7 have of both.
+    scales, minima, both = reinterpret(blocks[:, 4:16], torch.int32).unbind(1)
+    later_scales = both & _NIBBLES | scales >> 2 & _UPPER_PAIRS
+    later_minima = both >> 4 & _NIBBLES | minima >> 2 & _UPPER_PAIRS
+    words = (scales & _SIX_BITS, minima & _SIX_BITS, later_scales, later_minima)
+    factors = torch.stack(words, dim=1).view(torch.uint8)
+    return factors.view(-1, 2, 2, 4).transpose(2, 3).reshape(len(blocks), 16)
 
 
 def _q6_k(blocks: Tensor) -> Planes:

@@ -9,7 +9,6 @@ from engine.kernels.plane_layouts import OF_HALF_RUNS, PLANES, RUN, plane_format
 from engine.quant.iquants import uneven_steps
 from engine.quant.microscaling import doubled_steps, half_power
 
-
 _INTEGERS = ("I4_32", "I4_128", "I8_32", "I8_128")
 
 

@@ -118,11 +118,11 @@ async def heard(channel: Channel[Any], kind: type) -> Any:
 
 async def test_inspect_answers_with_the_card(engine, launcher):
     """An answer reaches the call that asked."""
-    call = asyncio.create_task(engine.inspect("a.gguf"))
+    call = asyncio.create_task(engine.inspect("a.gguf", "{{ x }}", "float32", "q8_0"))
     asked = await heard(launcher.far("cpu"), Inspect)
     launcher.far("cpu").send(Inspected(asked.call, CARD))
 
-    assert asked.path == "a.gguf"
+    assert asked == Inspect(asked.call, "a.gguf", "{{ x }}", "float32", "q8_0")
     assert await call == CARD
 
 

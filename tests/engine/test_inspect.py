@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from engine.inspect import answer
-from engine.wire import Inspected
+from engine.wire import Inspect, Inspected
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def ask(path: Path, chat_template: str | None = None) -> Inspected:
-    question = (3, str(path), "float32", "auto", chat_template, ("cpu",))
-    reply = answer(msgspec.msgpack.encode(question))
+    asked = Inspect(3, str(path), chat_template, dtype="float32")
+    reply = answer(msgspec.msgpack.encode((asked, ("cpu",))))
     return msgspec.msgpack.decode(reply, type=Inspected)
 
 

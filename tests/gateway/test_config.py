@@ -41,6 +41,8 @@ def test_a_file_here_is_read_without_being_named(tmp_path, monkeypatch):
         ("[limits]\nchoices = 0", "$.limits.choices"),
         ("[limits]\nchoises = 1", "$.limits"),
         ('dtype = "float8"', "$.dtype"),
+        ('[model."a"]\nkv_dtype = "q4_0"', "kv_dtype"),
+        ('[presets.b]\nmodel = "a"\ndtype = "float32"', "dtype"),
         ("[chat_templates]\nm = 5", "$.chat_templates"),
         ("port = x", "line 1"),
         ('devices = ["cpu:1GiB", "gpu:1GiB"]', "$.devices[1]"),

@@ -99,6 +99,25 @@ async def test_what_is_loaded_keeps_its_context(live):
     assert shown == {"tiny": 2048, "other": 64}
 
 
+async def test_a_dtype_holds_from_the_next_load_on(live):
+    """What is loaded in another, pinned or not, goes once it has answered; nothing else does."""
+    for name in ("tiny", "other"):
+        await ask(live, model=name)
+    live.engine.gate.clear()
+    asked = asyncio.create_task(ask(live))
+    await until(lambda: len(live.engine.generations) == 3)
+    told(live, model={"tiny": {"dtype": "float32", "pin": True}, "other": {"pin": True}})
+    told(live, model={"tiny": {"kv_dtype": "q8_0", "pin": True}, "other": {"pin": True}})
+    assert live.engine.evictions == []
+
+    live.engine.gate.set()
+    assert (await asked).status_code == 200
+    await until(lambda: live.engine.evictions == [1])
+    assert (await ask(live)).status_code == 200
+    assert [order.kv_dtype for order in live.engine.loads] == ["auto", "auto", "q8_0"]
+    assert (await live.http.get("/v1/models/other")).json()["state"] == "loaded"
+
+
 async def test_mistakes_change_nothing(live):
     """Whatever is found wrong, and wherever: all of it or nothing."""
     before = live.services.settings

@@ -20,7 +20,7 @@ def gemm_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, WHOLE: tl.constexpr,
     UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """O (M, n) = x (M, K) times the rows of w (n, K), plus b (n,), plus addend (M, n).
+    """Stores o (M, n): x (M, K) by the rows of w (n, K), plus b (n,), plus addend (M, n).
 
     What is not there is None. ACT: "", or what is made of w's product, a gate, and w1's. EXACT: float32 of both
     are multiplied, in three parts each; else both in DTYPE. PARTS: if more than 1, o takes what each part of the
@@ -63,7 +63,7 @@ def gemm_kernel(
 def join_kernel(
     parts, b, b1, addend, o, M, n, ACT: tl.constexpr, PARTS: tl.constexpr, BLOCK_N: tl.constexpr
 ):
-    """O (M, n) of what `gemm_kernel` gave of each part."""
+    """Stores o (M, n), of what `gemm_kernel` gave of each part."""
     token = tl.program_id(1)
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     is_row = row < n
@@ -83,7 +83,7 @@ def join_kernel(
 
 @triton.jit
 def _finished(total, ups, row, n, b, b1, ACT: tl.constexpr):
-    """Total (T, rows) with its bias; activated, and times ups with theirs."""
+    """The total (T, rows) with its bias; activated, and times ups with theirs."""
     if b is not None:
         total += tl.load(b + row, row < n, other=0).to(tl.float32)[None, :]
     if ACT != "":
@@ -118,7 +118,7 @@ def unpack_kernel(
     w, o, n, K, row_stride, FORMAT: tl.constexpr, R: tl.constexpr, BLOCK_K: tl.constexpr,
     WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """O (n, K): the values of w."""
+    """Stores o (n, K), the values of w."""
     row = tl.program_id(0) * R + tl.arange(0, R)
     start = tl.program_id(1) * BLOCK_K
     rows = w + tl.minimum(row, n - 1).to(tl.int64) * row_stride
@@ -133,7 +133,7 @@ def unpack_kernel(
 def embedding_kernel(
     ids, w, o, K, row_stride, FORMAT: tl.constexpr, BLOCK_K: tl.constexpr, WHOLE: tl.constexpr
 ):
-    """O (T, K): the rows of w that ids (T,) name."""
+    """Stores o (T, K), the rows of w that ids (T,) name."""
     token = tl.program_id(0)
     start = tl.program_id(1) * BLOCK_K
     rows = w + tl.load(ids + token + tl.zeros((1,), tl.int32)).to(tl.int64) * row_stride

@@ -28,7 +28,7 @@ def gemv_kernel(
     FORMAT: tl.constexpr, ACT: tl.constexpr, T: tl.constexpr, R: tl.constexpr, W: tl.constexpr,
     BLOCK_K: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """O (M, n) = x (M, K) times the rows of w (n, K), plus b (n,), plus addend (M, n), for each w there is.
+    """Stores o (M, n): x (M, K) by the rows of each w (n, K) there is, plus b (n,), plus addend (M, n).
 
     Without another, w1, w2, their b and o are None; so are all b and the addend that are not there. ACT: "",
     or what is made of w0's product, a gate, and w1's, for o0. T: a power of two, M or more. R: how many rows
@@ -102,11 +102,26 @@ def _product_dense(
     sums = tl.zeros((T, R, BLOCK_K // 8), tl.float32)
     for start in range(0, K, BLOCK_K):
         values = decode(rows, start, K, "dense", BLOCK_K, WHOLE)
-        inputs = decode(tokens, start, K, "dense", BLOCK_K, WHOLE)
+        inputs = _inputs_in_eights(tokens, start, K, BLOCK_K, WHOLE)
         values = tl.reshape(values, (1, R, BLOCK_K // 8, 2, 2, 2))
         inputs = tl.reshape(inputs, (T, 1, BLOCK_K // 8, 2, 2, 2))
         sums = _dot8(values, inputs, sums)
     return tl.sum(sums, 2)
+
+
+@triton.jit
+def _inputs_in_eights(tokens, start, K, BLOCK_K: tl.constexpr, WHOLE: tl.constexpr):
+    """(T, BLOCK_K / 8, 8 / EACH, EACH) float32: x. EACH: in 16 bytes; a thread has all of an eight."""
+    EACH: tl.constexpr = 4 if tokens.dtype.element_ty.primitive_bitwidth == 32 else 8
+    columns = tl.arange(0, 8 // EACH)[:, None, None] * EACH + tl.arange(0, EACH)[None, None, :]
+    columns += start + tl.arange(0, BLOCK_K // 8)[None, :, None] * 8
+    pointers = tokens[:, None, None, None] + columns[None, :, :, :]
+    pointers = tl.max_contiguous(pointers, (1, 1, 4, 8))
+    if WHOLE:
+        inputs = tl.load(pointers)
+    else:
+        inputs = tl.load(pointers, (columns < K)[None, :, :, :], other=0)
+    return tl.permute(inputs.to(tl.float32), (0, 2, 1, 3))
 
 
 @triton.jit
@@ -138,8 +153,13 @@ def _product_in_runs(
 def _inputs_in_runs(
     tokens, start, K, FORMAT: tl.constexpr, W: tl.constexpr, RUNS: tl.constexpr, WHOLE: tl.constexpr
 ):  # fmt: skip
-    """X as (T, W, RUNS, 4, 8) float32, the same for each of W rows, whose threads have it all; its factors."""
-    places = tl.arange(0, 4)[:, None, None, None] * 8 + tl.arange(0, 8)[None, None, None, :]
+    """(T, W, RUNS, 32 / EACH, EACH) float32: x, for each of W rows the same; and its factors.
+
+    EACH: in 16 bytes, so that a thread has all of a run.
+    """
+    EACH: tl.constexpr = 4 if tokens.dtype.element_ty.primitive_bitwidth == 32 else 8
+    pieces = tl.arange(0, 32 // EACH)[:, None, None, None] * EACH
+    places = pieces + tl.arange(0, EACH)[None, None, None, :]
     columns = tl.arange(0, RUNS)[None, None, :, None] * 32 + tl.zeros((1, W, 1, 1), tl.int32)
     columns += start + places
     # See `stored`: what a thread has is shared out from the last axis to the first.
@@ -156,7 +176,7 @@ def _inputs_in_runs(
 
 @triton.jit
 def _dot8(a, b, sums):
-    """Sums + a * b over their last three axes, of two each, one after another."""
+    """The sums, and a * b over their last three axes, of two each, one after another."""
     a0, a1 = tl.split(a)
     b0, b1 = tl.split(b)
     return _dot4(a1, b1, _dot4(a0, b0, sums))

@@ -1,7 +1,7 @@
 """The ops on matrices for dense weights and all formats of planes, and their fused forms."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -14,6 +14,7 @@ from engine.kernels.registry import Kernel
 from engine.kernels.triton.base import INTERPRETS, ceil_div
 from engine.kernels.triton.gemm import embedding_kernel, gemm_kernel, join_kernel, unpack_kernel
 from engine.kernels.triton.gemv import gemv_kernel
+from engine.kernels.triton.matrix_blocks import block_of, tiles, vectors
 from engine.kernels.weight import DENSE, Weight
 
 MOST_VECTORS = 2
@@ -30,66 +31,13 @@ UNPACK_ELEMENTS = 8 * 2**20
 SEGMENTS = 3
 """Matrices of one launch, at most."""
 
-_PROGRAMS = 264
-"""That keep a large GPU busy: two for each of an H100's multiprocessors."""
-
-_IN_TWO_PLANES = {PLANES + name for name, layout in PLANE_FORMATS.items() if len(layout.bits) > 1}
-
 _TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-
-
-class Vectors(NamedTuple):
-    """How `gemv_kernel` is launched."""
-
-    rows: int
-    rows_at_once: int
-    block_k: int
-    num_warps: int
-
-
-class Tiles(NamedTuple):
-    """How `gemm_kernel` is launched."""
-
-    block_m: int
-    block_n: int
-    block_k: int
-    parts: int
-    num_warps: int
-    num_stages: int
-
-
-def vectors(num_tokens: int, rows: int, columns: int, *, dense: bool) -> Vectors:
-    """num_tokens: a power of two. The fewer rows, the more of their columns are read at a time."""
-    num_warps = 4
-    if dense:
-        return Vectors(4, 4, _block(columns, 2048 if num_tokens <= 2 else 1024, 8), num_warps)
-    block_k = _block(columns, 1024 if rows >= 8192 else 2048 if rows >= 4096 else 4096, 32)
-    at_once = max(1, 32 * num_warps * 32 // block_k)
-    return Vectors(at_once * (2 if num_tokens == 2 else 4), at_once, block_k, num_warps)
-
-
-def tiles(num_tokens: int, rows: int, columns: int, *, heavy: bool, exact: bool) -> Tiles:
-    """heavy: of two matrices, or of codes in two planes, which take twice the registers."""
-    block_m = min(64 if exact else 128, max(16, triton.next_power_of_2(num_tokens)))
-    block_n = 128 if block_m == 128 and not heavy else 64
-    block_k = _block(columns, 32 if exact else 128 if block_m == 16 and not heavy else 64, 32)
-    programs = ceil_div(rows, block_n) * ceil_div(num_tokens, block_m)
-    parts = max(1, min(8, _PROGRAMS // programs, columns // (4 * block_k)))
-    return Tiles(block_m, block_n, block_k, parts, 8 if block_m == 128 else 4, 3)
-
-
-def _block(columns: int, most: int, least: int) -> int:
-    """A power of two up to `most` of which whole ones are little more than the columns."""
-    block = most
-    while block > least and ceil_div(columns, block) * block - columns > columns // 8:
-        block //= 2
-    return block
 
 
 def embedding(token_ids: Tensor, weight: Weight) -> Tensor:
     columns = weight.shape[1]
     result = torch.empty((len(token_ids), columns), dtype=torch.float32, device=weight.data.device)
-    block_k = _block(columns, 1024, 32)
+    block_k = block_of(columns, 1024, 32)
     if len(token_ids):
         embedding_kernel[len(token_ids), ceil_div(columns, block_k)](
             token_ids.contiguous(), weight.data, result, columns, weight.data.stride(0),
@@ -121,7 +69,7 @@ def linears(x: Tensor, weights: list[Weight], biases: list[Tensor | None]) -> li
 
 
 def linear_add(x: Tensor, weight: Weight, bias: Tensor | None, addend: Tensor) -> Tensor:
-    """Addend (T, out) + linear, in addend's dtype."""
+    """The sum of addend, (T, out), and `linear`, in addend's dtype."""
     rows = _rows(x)
     if _is_unpacked(rows, weight):
         return addend + linear(x, weight, bias)
@@ -221,7 +169,7 @@ def _by_torch(rows: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
 
 def _unpack(weight: Weight, values: Tensor) -> None:
     num_rows, columns = weight.shape
-    block_k = _block(columns, 128, 32)
+    block_k = block_of(columns, 128, 32)
     unpack_kernel[ceil_div(num_rows, 32), ceil_div(columns, block_k)](
         weight.data, values, num_rows, columns, weight.data.stride(0),
         FORMAT=weight.format, R=32, BLOCK_K=block_k, WHOLE=columns % block_k == 0, num_warps=4,
@@ -238,7 +186,7 @@ def _multiply(
     addend: Tensor | None = None,
     exact: bool = False,
 ) -> None:
-    """X by weights that are alike. exact: as float32, whatever they are."""
+    """Products of x by weights that are alike. exact: as float32, whatever they are."""
     if _is_vectors(x, weights[0]):
         _launch_vectors(x, weights, biases, results, act, addend)
     else:
@@ -283,8 +231,7 @@ def _launch_tiles(
 ) -> None:
     first, (num_rows, columns), num_tokens = weights[0], weights[0].shape, len(x)
     exact = exact or first.dtype == torch.float32
-    heavy = bool(act) or first.format in _IN_TWO_PLANES
-    config = tiles(num_tokens, num_rows, columns, heavy=heavy, exact=exact)
+    config = tiles(num_tokens, num_rows, columns, first.format, gated=bool(act), exact=exact)
     bias, up_bias = biases[0], biases[1] if act else None
     whole = config.parts == 1
     target = result if whole else _parts(config.parts * (2 if act else 1), result)

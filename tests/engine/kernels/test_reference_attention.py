@@ -168,13 +168,13 @@ def test_what_is_kept_in_fp8_is_rounded_and_bounded():
 @pytest.mark.parametrize("sinks", [None, torch.zeros(HEADS)])
 def test_rows_that_fill_up_a_batch_are_zero(sinks):
     """They have no slot, and stand before their sequence; one may have no rows at all."""
-    case = Case([1, 3], [12, 9])
+    case = Case([3, 1], [9, 12])
     expected = case.run()
     layout = case.layout
     filled = replace(
         layout,
-        query_starts=torch.cat([layout.query_starts, torch.tensor([4, 5, 7])]),
-        context_lens=torch.cat([layout.context_lens, torch.tensor([6, 0, 0])]),
+        query_starts=torch.cat([layout.query_starts, torch.tensor([5, 5, 7])]),
+        context_lens=torch.cat([layout.context_lens, torch.tensor([0, 6, 0])]),
         block_tables=torch.cat(
             [layout.block_tables, torch.zeros_like(layout.block_tables), layout.block_tables[:1]]
         ),

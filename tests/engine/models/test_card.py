@@ -60,6 +60,18 @@ def test_tensors_are_not_read(monkeypatch):
 
 
 @pytest.mark.skipif(not is_available(), reason="the native library is not built")
+def test_what_is_kept_in_fp8_is_read_by_the_reference():
+    """Of native kernels none reads it, on whichever worker."""
+    with open_checkpoint(COMMITTED / "llama-q/llama-q-Q4_K_M.gguf") as checkpoint:
+        forms = {
+            kind: [f.form for f in describe(checkpoint, torch.bfloat16, kv_dtype=kind).footprints]
+            for kind in ("auto", "q8_0", "fp8")
+        }
+
+    assert forms == {"auto": ["tiled"], "q8_0": ["tiled"], "fp8": ["dense", "packed"]}
+
+
+@pytest.mark.skipif(not is_available(), reason="the native library is not built")
 def test_a_native_program_is_the_only_form():
     """Tiles are as small as packed rows and faster than anything else."""
     with open_checkpoint(COMMITTED / "llama-q/llama-q-Q4_K_M.gguf") as checkpoint:

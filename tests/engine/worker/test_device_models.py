@@ -351,3 +351,25 @@ def test_nothing_leaks_in_a_thousand_swaps(num_swaps):
 
     assert playing.is_clean
     assert playing.models.counted(DeviceStats()).parked_models == 2
+
+
+def test_dtypes_lie_side_by_side():
+    """Each says what it says alone, and both stay warm in the one budget of the host."""
+    alone, beside = Playing(), Playing()
+    exact = alone.order()
+    alone.open(exact)
+    alone.begin(exact)
+    expected = alone.run()
+
+    orders = [beside.order(), msgspec.structs.replace(beside.order(), dtype="bfloat16")]
+    kept = [beside.open(order).views[0].tensors[0].dtype for order in orders]
+    for order in orders:
+        beside.begin(order)
+    beside.run()
+    assert kept == [torch.float32, torch.bfloat16]
+    assert beside.said(orders[0].handle) == expected
+    assert len(beside.said(orders[1].handle)) == len(expected)
+
+    for order in orders:
+        beside.evict(order)
+    assert beside.models.counted(DeviceStats()).warm_models == 2

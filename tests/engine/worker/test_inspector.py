@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.api import ModelCard
+from engine.api import DType, KVDType, ModelCard
 from engine.inspect import answer
 from engine.residency.sidecar import Sidecars
 from engine.sandbox import Child
+from engine.wire import Inspect
 from engine.worker.inspector import Inspector
 from tests.engine.fixture_models import COMMITTED, gguf_copy
 
@@ -29,10 +30,16 @@ def children(monkeypatch) -> Counted:
     return Counted(monkeypatch)
 
 
-def card_of(folder: Path | None, path: Path, template: str | None = None) -> ModelCard | None:
+def card_of(
+    folder: Path | None,
+    path: Path,
+    template: str | None = None,
+    dtype: DType = "auto",
+    kv_dtype: KVDType = "auto",
+) -> ModelCard | None:
     """As a worker that was just started says it."""
     inspector = Inspector("float32", known=Sidecars(folder))
-    inspected = asyncio.run(inspector.inspect(3, str(path), template))
+    inspected = asyncio.run(inspector.inspect(Inspect(3, str(path), template, dtype, kv_dtype)))
     assert inspected.call == 3
     return inspected.card
 
@@ -52,6 +59,25 @@ def test_a_card_outlives_its_process(tmp_path, children):
     assert templated.capabilities == ("tools",)
     path.touch()
     assert card_of(folder, path) == first
+    assert children.calls == 3
+
+
+def test_a_card_is_of_a_dtype(tmp_path, children):
+    """Each is kept for itself; what the worker was started with is the same by its name."""
+    path = COMMITTED / "llama-plain/hf"
+    exact = card_of(tmp_path, path)
+    short = card_of(tmp_path, path, dtype="bfloat16")
+    packed = card_of(tmp_path, path, kv_dtype="q8_0")
+    assert exact is not None
+    assert short is not None
+    assert packed is not None
+    assert children.calls == 3
+
+    a_token = [card.footprints[0].kv_bytes_per_token for card in (exact, short, packed)]
+    assert a_token[1] == a_token[0] / 2
+    assert a_token[2] < a_token[0] / 3
+    assert card_of(tmp_path, path, dtype="float32") == exact
+    assert card_of(tmp_path, path, dtype="bfloat16") == short
     assert children.calls == 3
 
 

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 import torch
 
-from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder, Sampling
+from engine.api import DeviceStats, EngineError, HostMemory, LoadOrder, LoadReport, Sampling
 from engine.cache.caches import Caches
+from engine.cache.paged_kv import PagedKV
 from engine.cache.table import BlockTable
 from engine.checkpoint import open_checkpoint
 from engine.core.resident import Resident
@@ -102,6 +103,59 @@ def test_an_evicted_pause_leaves_its_caches_too():
     assert not models.is_paused(1)
     assert models.counted(DeviceStats()).parked_models == 1
     assert opened(models, msgspec.structs.replace(ORDER, handle=2)) is caches
+
+
+def test_an_order_has_its_own_dtypes():
+    """What it does not say is what the models were made with."""
+    models = models_of(HostMemory())
+
+    def loaded(handle: int, **said: str) -> tuple[torch.dtype, LoadReport]:
+        order = msgspec.structs.replace(ORDER, handle=handle, **said)
+        _, caches, report = models.open(order, lambda _: None, lambda: False)
+        view = caches.views[0]
+        assert isinstance(view, PagedKV)
+        return view.keys.dtype, report
+
+    kept, exact = loaded(1)
+    assert kept == torch.float32
+    kept, short = loaded(2, dtype="bfloat16")
+    assert kept == torch.bfloat16
+    assert short.weights_bytes == pytest.approx(exact.weights_bytes / 2, rel=0.01)  # norms are wide
+    assert short.kv_bytes == exact.kv_bytes / 2
+    for handle, kv_dtype, expected in ((3, "q8_0", torch.uint8), (4, "fp8", torch.float8_e4m3fn)):
+        kept, packed = loaded(handle, kv_dtype=kv_dtype)
+        assert kept == expected
+        assert packed.weights_bytes == exact.weights_bytes
+        assert packed.kv_bytes < exact.kv_bytes / 3
+
+
+@pytest.mark.parametrize("changed", [{"dtype": "bfloat16"}, {"kv_dtype": "q8_0"}])
+def test_caches_are_of_one_dtype(changed: dict[str, str]):
+    """A model in another finds none of them; one that says the same by its name does."""
+    models = models_of(HostMemory())
+    caches = used(opened(models, ORDER))
+    models.park(1, caches, is_paused=False)
+    models.close(1)
+    other = msgspec.structs.replace(ORDER, handle=2, **changed)
+    same = msgspec.structs.replace(ORDER, handle=3, dtype="float32")
+
+    assert opened(models, other) is not caches
+    assert opened(models, same) is caches
+
+
+@pytest.mark.parametrize("changed", [{"dtype": "bfloat16"}, {"kv_dtype": "q8_0"}])
+def test_a_paused_model_keeps_its_dtypes(changed: dict[str, str]):
+    """Its sequences go on with what they have computed, or not at all."""
+    models = models_of(HostMemory())
+    first = msgspec.structs.replace(ORDER, **changed)
+    caches = used(opened(models, first))
+    models.park(1, caches, is_paused=True)
+    models.close(1)
+
+    with pytest.raises(EngineError, match="order, has changed"):
+        opened(models, RESUME)
+    models.close(1)
+    assert opened(models, msgspec.structs.replace(first, resumes=True)) is caches
 
 
 class Playing:

@@ -1,9 +1,11 @@
 import asyncio
 
+import msgspec
 import pytest
 
 from engine.api import EngineError
 from gateway.catalog.catalog import MAX_INSPECTIONS, Catalog
+from gateway.config import Defaults, ModelSettings
 from gateway.errors import ModelLoadFailed, ModelNotFound
 from tests.gateway.fakes import FakeEngine
 from tests.gateway.live import add_model
@@ -146,3 +148,73 @@ async def test_aliases_and_templates_belong_to_models(fake_engine, tmp_path):
     assert model.card.tasks == ("chat", "completion")
     assert model.text_source.chat_template == "{{ x }}"
     await catalog.stop()
+
+
+async def test_a_model_is_inspected_as_it_will_be_loaded(fake_engine, tmp_path):
+    """What it takes depends on it; what is loaded in something else is another to the pool."""
+    add_model(fake_engine, tmp_path, "tiny")
+    add_model(fake_engine, tmp_path, "other")
+    catalog = Catalog(tmp_path, fake_engine, settings={"TINY": ModelSettings(dtype="float32")})
+    exact, other = await catalog.resolve("tiny"), await catalog.resolve("other")
+    assert (exact.dtype, other.dtype) == ("float32", "auto")
+
+    told(catalog, {"tiny": ModelSettings(kv_dtype="q8_0")})
+    packed = await catalog.resolve("tiny")
+    told(catalog, {"tiny": ModelSettings(temperature=0.5, kv_dtype="q8_0")})
+    assert (await catalog.resolve("tiny")).key == packed.key
+    assert (packed.dtype, packed.kv_dtype) == ("auto", "q8_0")
+    assert len({exact.key, packed.key, other.key}) == 3
+    asked = [how for path, _, *how in fake_engine.inspections if path.endswith("tiny.gguf")]
+    assert asked == [["float32", "auto"], ["auto", "q8_0"]]
+    await catalog.stop()
+
+
+class TellingEngine(SlowEngine):
+    """Its cards say what they were made for."""
+
+    async def inspect(self, path, *said):
+        card = await super().inspect(path, *said)
+        return msgspec.structs.replace(card, quantization=said[1])
+
+
+async def test_a_card_goes_with_what_it_was_made_for(tmp_path):
+    """Also where the settings change while it is made: of such a model nothing is mixed."""
+    engine = TellingEngine()
+    add_model(engine, tmp_path, "tiny")
+    catalog = Catalog(tmp_path, engine, settings={"tiny": ModelSettings(dtype="float32")})
+    await catalog.wait(0.01)
+    asking = asyncio.create_task(catalog.resolve("tiny"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    told(catalog, {"tiny": ModelSettings(dtype="bfloat16")})
+    engine.go.set()
+
+    before, after = await asking, await catalog.resolve("tiny")
+    assert (before.dtype, before.card.quantization) == ("float32", "float32")
+    assert (after.dtype, after.card.quantization) == ("bfloat16", "bfloat16")
+    await catalog.stop()
+
+
+async def test_a_name_that_leads_elsewhere_takes_its_settings_along(fake_engine, tmp_path):
+    """The model that has them no more is inspected anew."""
+    add_model(fake_engine, tmp_path, "org/tiny")
+    catalog = Catalog(tmp_path, fake_engine, settings={"tiny": ModelSettings(dtype="float32")})
+    assert (await catalog.resolve("org/tiny")).dtype == "float32"
+    add_model(fake_engine, tmp_path, "tiny")
+    await catalog.refresh()
+
+    assert (await catalog.resolve("tiny")).dtype == "float32"
+    assert (await catalog.resolve("org/tiny")).dtype == "auto"
+    await catalog.stop()
+
+
+def told(catalog: Catalog, settings: dict[str, ModelSettings]) -> None:
+    """Nothing else changes."""
+    catalog.reconfigure(
+        aliases={},
+        chat_templates={},
+        settings=settings,
+        presets={},
+        defaults=Defaults(),
+        mentioned=(),
+    )

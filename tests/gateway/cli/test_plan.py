@@ -7,6 +7,8 @@ PLAN = {
     "is_loaded": False,
     "device": "cpu",
     "form": "tiled",
+    "dtype": "auto",
+    "kv_dtype": "auto",
     "bytes": 734e6,
     "kv_tokens": 20480,
     "victims": [],
@@ -32,6 +34,7 @@ VICTIM = {
         ({"expected_seconds": None}, ["not known"]),
         ({"ahead": 2}, ["2 models wait"]),
         ({"is_loaded": True}, ["already"]),
+        ({"dtype": "float32", "kv_dtype": "fp8"}, ["computed in float32", "20480 tokens in fp8"]),
         ({"refusal": {"status": 503, "error": {"message": "no room"}}}, ["503", "no room"]),
     ],
 )

@@ -23,6 +23,8 @@ DETAILS = {
     "chat_template": "the model's own",
     "max_context": 8192,
     "form": "tiled",
+    "dtype": "auto",
+    "kv_dtype": "auto",
     "weights_bytes": 97e6,
     "kv_bytes_per_token": 23040,
     "state_bytes_per_sequence": 0,
@@ -38,6 +40,16 @@ def test_what_a_model_is():
     assert said["state"] == "loaded on cpu"
     assert said["context"] == "4096 tokens here, 8192 at most"
     assert said["aliases"] == ""
+
+
+def test_what_it_is_computed_in():
+    """And what its keys and values are kept in, where somebody said it."""
+    silent, told = facts(DETAILS), facts(DETAILS | {"dtype": "float32", "kv_dtype": "q8_0"})
+
+    assert silent["in memory"] == "97 MB of weights, tiled, 23 kB a token"
+    assert told["in memory"] == (
+        "97 MB of weights, tiled, computed in float32, 23 kB a token in q8_0"
+    )
 
 
 def test_what_it_needs(roundhouse, loopback):

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -420,3 +421,45 @@ async def test_nothing_is_left_behind():
     assert not pool._requests
     assert not pool._ready_since.keys() - pool._policy.residents
     assert len(pool._policy.residents) == 1
+
+
+async def test_an_order_says_what_to_compute_in(fake_engine: FakeEngine):
+    """Also when the model comes back from a pause; its card is for that, and for nothing else."""
+    clock = Clock()
+    pool = Pool(fake_engine, PoolLimits(drain_seconds=0), clock)
+    exact = replace(model(fake_engine, "a"), dtype="float32", kv_dtype="q8_0")
+    first = Client(pool, exact)
+    await first.granted
+    second = Client(pool, model(fake_engine, "b"))
+    await turn_loop()
+    clock.now = 2.0
+    pool.tick()
+    await second.granted
+    await second.leave()
+    await turn_loop()
+
+    found = [
+        (order.path, order.dtype, order.kv_dtype, order.resumes) for order in fake_engine.loads
+    ]
+    assert found == [
+        ("/models/a", "float32", "q8_0", False),
+        ("/models/b", "auto", "auto", False),
+        ("/models/a", "float32", "q8_0", True),
+    ]
+    await first.leave()
+
+
+async def test_what_is_outdated_retires(fake_engine: FakeEngine):
+    """Those who use it end in peace; nothing else goes."""
+    pool = Pool(fake_engine)
+    outdated, other = (Client(pool, model(fake_engine, key, num_bytes=300)) for key in ("a", "b"))
+    await outdated.granted
+    await other.granted
+    pool.retire(lambda each: each.key == "a")
+    await turn_loop()
+    assert pool.status("a").state == "loaded"
+
+    await outdated.leave()
+    await other.leave()
+    await turn_loop()
+    assert (pool.status("a").state, pool.status("b").state) == ("unloaded", "loaded")

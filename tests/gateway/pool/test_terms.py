@@ -293,3 +293,72 @@ def test_a_model_of_its_own_context():
 
     assert desk.policy.fit(card, own, "a").placement.kv_tokens == 64
     assert desk.policy.fit(card, own, "b").placement.kv_tokens == 128
+
+
+# --- other keys ---------------------------------------------------------------------------------
+
+
+def test_what_retires_goes_once_nobody_uses_it():
+    """Pinned or not, and by nobody's request."""
+    desk = Desk()
+    desk.serve(1, "a", terms=PINNED)
+    assert desk.policy.retired("a", 1.0) == []
+
+    assert desk.policy.released(1, 2.0) == [Evict(1, "a", ("cpu0",), reason="expired")]
+
+
+def test_a_model_under_another_key_takes_the_place_of_the_old():
+    """The old one stays for those who use it, and no pin of its own holds the new one up."""
+    desk = Desk()
+    desk.serve(1, "tiny@1", name="tiny", terms=PINNED)
+    assert desk.ask(2, "tiny@1+float32", now=1.0, name="tiny", terms=PINNED) == []
+
+    evict = Evict(1, "tiny@1", ("cpu0",), reason="expired")
+    assert desk.policy.released(1, 2.0) == [evict]
+    (load,) = desk.policy.evicted(1, 3.0)
+    assert isinstance(load, Load)
+    assert load.model == "tiny@1+float32"
+
+
+def test_an_administrators_pin_is_of_the_model_by_whichever_key():
+    """It was said of the name."""
+    desk = Desk()
+    desk.serve(1, "tiny@1", 40, name="tiny")
+    desk.policy.pinned("tiny@1", True, 0.5)
+    desk.serve(2, "tiny@2", 40, 1.0, name="tiny")
+    desk.policy.released(1, 2.0)
+    desk.policy.evicted(1, 2.0)
+    desk.policy.released(2, 2.0)
+
+    assert desk.ask(3, "other", 80, now=3.0) == [Reject(3, "other", OnlyPinnedLeft(80, 60))]
+
+
+def test_one_that_is_wanted_again_stays():
+    """As when a setting is taken back before the model has gone."""
+    desk = Desk()
+    desk.serve(1, "a")
+    desk.policy.retired("a", 1.0)
+    desk.ask(2, "a", now=1.0)
+    desk.policy.released(1, 2.0)
+
+    assert desk.policy.released(2, 2.0) == []
+
+
+def test_what_is_paused_comes_back_before_it_goes():
+    """Its requests are answered first, as it was when they began."""
+    desk = Desk(PAUSING)
+    desk.serve(1, "a", terms=PINNED)
+    desk.policy.renewed("a", Terms(), 0.0)
+    desk.ask(2, "b", now=1.0)
+    desk.policy.ticked(4.0)
+    desk.policy.paused(1, 4.0)
+    desk.policy.loaded(2, 4.0)
+    desk.policy.retired("a", 4.0)
+    (evict,) = desk.policy.released(2, 20.0)
+    assert isinstance(evict, Evict)
+    (load,) = desk.policy.evicted(2, 20.0)
+    assert isinstance(load, Load)
+    assert load.resumes
+
+    assert desk.policy.loaded(1, 21.0) == []
+    assert desk.policy.released(1, 22.0) == [Evict(1, "a", ("cpu0",), reason="expired")]

@@ -34,3 +34,11 @@ def test_a_preset_is_no_model_of_its_own_to_the_pool():
     terse = KnownModel("terse", CARD, 0, settings=settings, preset=preset, base="tiny")
 
     assert pool_model(terse) == pool_model(model)
+
+
+def test_a_model_is_loaded_in_its_dtypes():
+    """Those of its card, whichever preset it is asked by."""
+    model = KnownModel("tiny", CARD, 0, dtype="float32", kv_dtype="q8_0")
+
+    assert (pool_model(model).dtype, pool_model(model).kv_dtype) == ("float32", "q8_0")
+    assert pool_model(model).key == f"tiny@{CARD.digest[:12]}+float32+q8_0"

@@ -5,7 +5,7 @@ from triton import language as tl
 from engine.kernels.plane_layouts import PLANE_FORMATS, PLANES, plane_format
 from engine.kernels.triton.gemm import embedding_kernel, gemm_kernel, join_kernel, unpack_kernel
 from engine.kernels.triton.gemv import gemv_kernel
-from engine.kernels.triton.matrices import tiles, vectors
+from engine.kernels.triton.matrix_blocks import tiles, vectors
 from offline_builds import Build
 
 FORMATS = tuple(PLANES + name for name in PLANE_FORMATS)
@@ -22,7 +22,7 @@ def _stored(format_name: str) -> str:
 
 def gemv(
     format_name: str, tokens: int, rows: int, columns: int, *, segments: int = 1, act: str = "",
-    whole: bool = True, x: str = "*bf16", quick: bool = False,
+    whole: bool = True, x: str = "*fp32", quick: bool = False,
 ) -> Build:  # fmt: skip
     config = vectors(tokens, rows, columns, dense=format_name == DENSE)
     absent = dict.fromkeys(("b0", "b1", "b2", "addend"))
@@ -52,11 +52,10 @@ def gemm(
     format_name: str, tokens: int, rows: int = 14336, *, act: str = "", exact: bool = False,
     whole: bool = True, quick: bool = False,
 ) -> Build:  # fmt: skip
-    two = format_name != DENSE and len(plane_format(format_name).bits) > 1
-    config = tiles(tokens, rows, 4096, heavy=bool(act) or two, exact=exact)
+    config = tiles(tokens, rows, 4096, format_name, gated=bool(act), exact=exact)
     absent = dict.fromkeys(("b", "b1", "addend", *(() if act else ("w1",))))
     signature = {
-        "x": "*bf16", "w": _stored(format_name), "w1": _stored(format_name),
+        "x": "*fp32", "w": _stored(format_name), "w1": _stored(format_name),
         "o": "*bf16" if config.parts == 1 else "*fp32", "M": "i32", "n": "i32", "K": "i32", **_STRIDES,
     }  # fmt: skip
     return Build(
@@ -110,7 +109,7 @@ BUILDS = [
     *(gemv(DENSE, tokens, 4096, 4096) for tokens in (1, 2, 4, 8)),
     *(gemv(name, 1, 6144, 4096, segments=3) for name in (DENSE, QUICK)),
     *(gemv(name, 1, 14336, 4096, act="silu_mul") for name in (DENSE, QUICK, "planes:MXFP4")),
-    gemv("planes:Q6_K", 1, 128256, 4096, x="*fp32"),
+    *(gemv(name, 1, 128256, 4096, x="*bf16") for name in (DENSE, QUICK, "planes:Q6_K")),
     *(gemm(name, tokens) for name in FORMATS for tokens in (16, 256)),
     *(gemm(name, 64) for name in (QUICK, "planes:Q6_K", "planes:MXFP4", "planes:F8")),
     *(

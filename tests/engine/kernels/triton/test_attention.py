@@ -130,24 +130,26 @@ def test_rows_alone_have_a_launch_of_their_own():
     assert cut(512, num_sequences=1) == [("too", 1)]
 
 
-@pytest.mark.parametrize("singles", ["only", "skipped"])
-def test_a_launch_does_its_own_rows_alone(singles, monkeypatch):
-    """No row is done twice."""
+@pytest.mark.parametrize(("singles", "splits"), [("only", 1), ("only", 2), ("skipped", 1)])
+def test_a_launch_does_its_own_rows_alone(singles, splits, monkeypatch):
+    """No row is done twice; what is done in parts is joined where it belongs."""
     layout = layout_of([1, 3, 0, 1, 20], [18, 20, 7, 5, 25])
     keys, values = (cache_of(layout, KV_HEADS, DIM, seed=seed) for seed in (0, 2))
 
     def one(*args, **more):
-        return [each for each in launches.launches(*args, **more) if each.singles == singles]
+        made = launches.launches(*args, **more)
+        return [replace(each, splits=splits) for each in made if each.singles == singles]
 
     monkeypatch.setattr(attention, "launches", one)
     out = torch.full((25, HEADS, DIM), 7.0)
-    sight = attention.Sight(0.3, None, 0)
-    attention.attend(randn(25, HEADS, DIM), keys, values, out, layout, sight, 25)
-    alone = torch.zeros(25, dtype=torch.bool)
-    alone[[0, 4]] = True
+    q, sight = randn(25, HEADS, DIM), attention.Sight(0.3, None, 0)
+    attention.attend(q, keys, values, out, layout, sight, 25)
+    expected = reference_attention.paged_attention(q, keys, values, layout, scale=0.3)
+    others = torch.arange(25) % 4 != 0 if singles == "only" else torch.arange(25) % 4 == 0
+    others[5:] = singles == "only"
+    expected[others] = 7.0
 
-    assert torch.equal((out != 7).flatten(1).all(1), alone if singles == "only" else ~alone)
-    assert torch.equal((out != 7).flatten(1).any(1), alone if singles == "only" else ~alone)
+    assert_same(out, expected)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +249,28 @@ def test_caches_of_eight_bits(batch, form, monkeypatch):
         paged_attention(q, keys, values, layout, scale=0.2),
         reference_attention.paged_attention(q, keys, values, layout, scale=0.2),
     )
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("form", [kept.F8, kept.F8_BY_HAND])
+def test_every_code_of_fp8_is_read(form, monkeypatch):
+    """Exactly, as the value of the only token that a row sees.
+
+    Two codes are NaN, but not to the interpreter's own conversion.
+    """
+    monkeypatch.setattr(kept, "format_of", lambda _: form)
+    codes = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 256)
+    keys, values = torch.zeros(1, 16, 1, 256).to(F8), torch.zeros(1, 16, 1, 256).to(F8)
+    values.view(torch.uint8)[:, :1] = codes
+    layout = layout_of([1], [1])
+    layout = replace(layout, block_tables=torch.zeros_like(layout.block_tables))
+    found = paged_attention(torch.ones(1, 1, 256), keys, values, layout, scale=1.0)
+
+    found, expected = found.flatten(), codes.view(F8).float().flatten()
+    if form == kept.F8:
+        found, expected = (each[codes.flatten() % 128 != 127] for each in (found, expected))
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_values_of_sixteen_bits():

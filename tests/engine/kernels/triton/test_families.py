@@ -21,6 +21,8 @@ from engine.nn.module import parameters
 from tests.engine.batches import Sequences
 from tests.engine.fixture_models import Variant, variants
 
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp:RuntimeWarning")
+
 ALL = variants("")
 QUICK = "llama-plain/llama-plain-F32.gguf"
 TOLERANCE = 2e-4

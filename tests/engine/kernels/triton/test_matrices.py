@@ -13,7 +13,7 @@ from engine.kernels.weight import DENSE, Weight
 pytest.importorskip("triton", reason="Triton is for Linux alone")
 
 from engine.kernels.triton import matrices
-from engine.kernels.triton.matrices import Tiles, Vectors, tiles, vectors
+from engine.kernels.triton.matrix_blocks import Tiles, Vectors, tiles, vectors
 from tests.engine.kernels.test_planes import STORED, can_be, in_planes, random_weight
 
 NAMES = ("torch.float32", *STORED)
@@ -33,6 +33,20 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _as_launched(_small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many matrices each launch of vectors had."""
+    found: list[int] = []
+    launch = matrices._launch_vectors
+
+    def counted(x: Tensor, weights: list[Weight], *others: object) -> None:
+        found.append(len(weights))
+        launch(x, weights, *others)
+
+    monkeypatch.setattr(matrices, "_launch_vectors", counted)
+    return found
 
 
 def _weight(name: str, rows: int, columns: int) -> Weight:
@@ -97,8 +111,9 @@ def test_launches_fit_what_they_are_for(columns: int, dense: bool):
         if not dense:
             threads = max(32 * config.num_warps, config.block_k // 32)
             assert config.rows_at_once * config.block_k == 32 * threads
-        for heavy, exact in itertools.product((True, False), repeat=2):
-            tile = tiles(16 * tokens, rows, columns, heavy=heavy, exact=exact)
+        name = DENSE if dense else "planes:Q6_K"
+        for gated, exact in itertools.product((True, False), repeat=2):
+            tile = tiles(16 * tokens, rows, columns, name, gated=gated, exact=exact)
             assert tile.block_m >= 16
             assert tile.parts == 1 or tile.parts * tile.block_k < columns
         blocks = -(-columns // config.block_k) * config.block_k
@@ -127,13 +142,26 @@ def test_logits_are_float32(name: str):
 
 @pytest.mark.parametrize("num_tokens", [1, 6])
 @pytest.mark.parametrize(
-    "names", [("Q4_0",) * 3, ("Q4_0", "Q4_0", "MXFP4"), ("torch.float32",) * 2]
+    ("names", "biased"),
+    [
+        (("Q4_0",) * 4, 4),
+        (("Q4_0",) * 3, 0),
+        (("Q4_0", "Q4_0", "MXFP4"), 1),
+        (("torch.float32",) * 2, 2),
+    ],
 )
-def test_matrices_of_one_x(names: tuple[str, ...], num_tokens: int):
-    """Alike or not, of sizes of their own, with some biases."""
-    weights = [_weight(name, rows, 64) for name, rows in zip(names, (11, 8, 3), strict=False)]
-    x, biases = _x(num_tokens, 64), [torch.randn(11), torch.randn(8), None][: len(weights)]
+def test_matrices_of_one_x(
+    names: tuple[str, ...], biased: int, num_tokens: int, launches: list[int]
+):
+    """Alike or not, of sizes of their own; as many of them as have one with a bias."""
+    sizes = (11, 8, 3, 9)[: len(names)]
+    weights = [_weight(name, rows, 64) for name, rows in zip(names, sizes, strict=True)]
+    biases = [torch.randn(rows) if i < biased else None for i, rows in enumerate(sizes)]
+    x = _x(num_tokens, 64)
     results = matrices.linears(x, weights, biases)
+
+    if num_tokens == 1 and biased in (0, len(names)):
+        assert launches == ([3, 1] if len(names) == 4 else [len(names)])
 
     for result, weight, bias in zip(results, weights, biases, strict=True):
         assert result.is_contiguous()
