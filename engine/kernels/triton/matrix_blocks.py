@@ -50,7 +50,7 @@ def tiles(
     is_heavy = gated or len(bits) > 1
     block_m = min(64 if exact else 128, max(16, triton.next_power_of_2(num_tokens)))
     block_n = 128 if block_m == 128 and not is_heavy else 64
-    if exact or (is_heavy and block_m == 128):
+    if exact or block_m == 128:
         most_k = 32
     else:
         most_k = 128 if block_m == 16 and not is_heavy and bits != (8,) else 64
