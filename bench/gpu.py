@@ -293,27 +293,38 @@ def swap(bench: Bench, names: list[str], times: int = 10, rest_seconds: float = 
     bench.add("swap", left_bytes=before - bench.device.memory().free_bytes)
 
 
-def peer(bench: Bench) -> None:
-    """What transformers' generate does with the same shape: static cache, compiled."""
+LLAMA_8B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128_256,
+    "max_position_embeddings": 8192,
+}
+
+
+def peer(
+    bench: Bench,
+    shape: dict[str, int] = LLAMA_8B,
+    batches: tuple[int, ...] = (1, 8, 64),
+    tokens: tuple[int, int] = (16, 144),
+) -> None:
+    """What transformers' generate does with the same shape: static cache, compiled on a GPU.
+
+    tokens: of a short and of a long answer; the time between them counts.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        vocab_size=128_256,
-        max_position_embeddings=8192,
-    )
     with torch.device(bench.device.device):
-        model = LlamaForCausalLM(config).to(torch.bfloat16).eval()
+        model = LlamaForCausalLM(LlamaConfig(**shape)).to(torch.bfloat16).eval()
 
     def seconds(ids: torch.Tensor, num_tokens: int) -> float:
         return _seconds(
             bench,
             lambda: model.generate(
                 ids,
+                attention_mask=torch.ones_like(ids),
                 min_new_tokens=num_tokens,
                 max_new_tokens=num_tokens,
                 do_sample=False,
@@ -322,12 +333,14 @@ def peer(bench: Bench) -> None:
             ),
         )
 
-    for batch in (1, 8, 64):
+    short, long = tokens
+    for batch in batches:
         ids = torch.randint(100, 400, (batch, 128), device=bench.device.device)
         for _ in range(2):  # compiles
-            seconds(ids, 16), seconds(ids, 144)
-        rate = batch * 128 / (seconds(ids, 144) - seconds(ids, 16))
-        bench.add("transformers", model="llama-8b-bf16", batch=batch, **{"tokens/s": rate})
+            seconds(ids, short)
+            seconds(ids, long)
+        rate = batch * (long - short) / (seconds(ids, long) - seconds(ids, short))
+        bench.add("transformers", batch=batch, **{"tokens/s": rate})
         if not bench.has_time:
             return
 

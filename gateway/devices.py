@@ -11,7 +11,8 @@ from gateway.gpus import Gpu
 from gateway.units import DeviceBudget
 
 GPU_SHARE = 0.92
-"""Of a GPU's memory, what models may take: the rest is for its context and the libraries' own use."""
+"""Of a GPU's memory, what models may take less what others use: the rest is for its context, what is computed
+with, and the libraries' own use."""
 
 
 def devices_of(settings: Settings, gpus: Sequence[Gpu] = ()) -> list[Device]:
@@ -53,7 +54,7 @@ def _named_gpus(budget: DeviceBudget, gpus: Sequence[Gpu]) -> list[Gpu]:
 
 
 def _gpu(gpu: Gpu, memory_bytes: int | None) -> Device:
-    most = int(gpu.memory_bytes * GPU_SHARE)
+    most = max(0, int(gpu.memory_bytes * GPU_SHARE) - (gpu.memory_bytes - gpu.free_bytes))
     return Device(f"cuda:{gpu.index}", min(memory_bytes or most, most), "cuda", gpu.uuid)
 
 

@@ -16,12 +16,16 @@ _BUILT_FOR = re.compile(r"^(?:cuda|hip)\b[^=]*=\s*['\"]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """index: among those that this process may use, as torch numbers them."""
+    """index: among those that this process may use, as torch numbers them.
+
+    free_bytes: of its memory, what nobody used when it was asked.
+    """
 
     index: int
     uuid: str
     name: str
     memory_bytes: int
+    free_bytes: int
 
 
 def gpus_here(environment: Mapping[str, str], nvml: Any = pynvml) -> list[Gpu]:
@@ -34,12 +38,7 @@ def gpus_here(environment: Mapping[str, str], nvml: Any = pynvml) -> list[Gpu]:
         handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
         uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
         return [
-            Gpu(
-                index,
-                uuids[at],
-                _text(nvml.nvmlDeviceGetName(handles[at])),
-                nvml.nvmlDeviceGetMemoryInfo(handles[at]).total,
-            )
+            _gpu(nvml, index, uuids[at], handles[at])
             for index, at in enumerate(visible(uuids, environment.get(VISIBLE)))
         ]
     except nvml.NVMLError:  # lost meanwhile, or not ours to ask
@@ -76,6 +75,11 @@ def torch_has_gpus(version_file: Path | None = None) -> bool:
         return version_file is not None and bool(_BUILT_FOR.search(version_file.read_text()))
     except OSError:
         return False
+
+
+def _gpu(nvml: Any, index: int, uuid: str, handle: Any) -> Gpu:
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return Gpu(index, uuid, _text(nvml.nvmlDeviceGetName(handle)), memory.total, memory.free)
 
 
 def _text(value: str | bytes) -> str:

@@ -46,3 +46,13 @@ def test_every_made_model_generates(bench, name):
 
     assert bench.tables["loaded"][0]["gb"] > 0
     assert bench.tables["decode"][0]["tokens/s"] > 0
+
+
+def test_the_peer_is_asked_for_the_same(bench):
+    """A batch of a tiny model, by transformers."""
+    shape = gpu.LLAMA_8B | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 512}
+
+    gpu.peer(bench, shape, batches=(2,), tokens=(2, 12))
+
+    assert bench.tables["transformers"][0]["batch"] == 2

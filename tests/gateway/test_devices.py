@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -9,8 +11,8 @@ from gateway.units import DeviceBudget
 
 GIB = 2**30
 TWO = [
-    Gpu(0, "GPU-8b4f0000-aaaa", "NVIDIA H100", 80 * GIB),
-    Gpu(1, "GPU-8b4f0000-bbbb", "NVIDIA L4", 24 * GIB),
+    Gpu(0, "GPU-8b4f0000-aaaa", "NVIDIA H100", 80 * GIB, 80 * GIB),
+    Gpu(1, "GPU-8b4f0000-bbbb", "NVIDIA L4", 24 * GIB, 24 * GIB),
 ]
 WHOLE = [int(gpu.memory_bytes * GPU_SHARE) for gpu in TWO]
 
@@ -68,6 +70,16 @@ def test_gpus_that_are_not_there(named, message):
     """Stop the start, and those that are there are named."""
     with pytest.raises(SettingsError, match=message):
         devices_of(load_settings(None, {"devices": named}), TWO)
+
+
+def test_what_others_use_of_a_gpu_is_left_to_them():
+    """Down to nothing."""
+    shared = [replace(TWO[0], free_bytes=50 * GIB), replace(TWO[1], free_bytes=GIB)]
+    settings = load_settings(None, {"devices": ["cuda"]})
+
+    found = devices_of(settings, shared)
+
+    assert [device.memory_bytes for device in found] == [WHOLE[0] - 30 * GIB, 0]
 
 
 def test_without_gpus_none_can_be_named():

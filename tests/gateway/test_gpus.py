@@ -44,7 +44,7 @@ class Nvml:
         return f"GPU number {handle}"
 
     def nvmlDeviceGetMemoryInfo(self, handle):  # noqa: N802
-        return SimpleNamespace(total=handle + 1)
+        return SimpleNamespace(total=handle + 10, free=handle + 1)
 
 
 def test_gpus_are_found_in_the_order_that_they_may_be_used_in():
@@ -52,7 +52,10 @@ def test_gpus_are_found_in_the_order_that_they_may_be_used_in():
 
     found = gpus_here({"CUDA_VISIBLE_DEVICES": "2,0"}, nvml)
 
-    assert found == [Gpu(0, "GPU-bb03", "GPU number 2", 3), Gpu(1, "GPU-aa01", "GPU number 0", 1)]
+    assert found == [
+        Gpu(0, "GPU-bb03", "GPU number 2", 12, 3),
+        Gpu(1, "GPU-aa01", "GPU number 0", 10, 1),
+    ]
     assert nvml.num_open == 0
 
 

@@ -96,8 +96,8 @@ def test_a_clock_that_was_never_set():
     ("found", "torch_has_them", "value", "is_lost"),
     [
         ([], False, "none", False),
-        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000)], True, "NVIDIA L4, 24 GB", False),
-        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000)], False, "NVIDIA L4, 24 GB", True),
+        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000, 0)], True, "NVIDIA L4, 24 GB", False),
+        ([Gpu(0, "GPU-1", "NVIDIA L4", 24_000_000_000, 0)], False, "NVIDIA L4, 24 GB", True),
     ],
 )
 def test_gpus_that_torch_cannot_use_are_lost(found, torch_has_them, value, is_lost):
