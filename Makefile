@@ -53,7 +53,7 @@ sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefi
 		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q \
 		tests/engine/kernels/cpu tests/engine/sampling tests/engine/models/test_programs.py $(ARGS)
 
-triton: $(VENV)/.dev ## interpret and compile all GPU kernels, without a GPU (minutes)
+triton: $(VENV)/.dev ## interpret and compile all GPU kernels, without a GPU (an hour or two)
 	$(BIN)/python -m pytest -n $(JOBS) tests/engine/kernels/triton $(ARGS)
 
 gpu: $(VENV)/.dev ## run what needs a GPU, and measure it (docs/gpu.md)

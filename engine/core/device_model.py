@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+import structlog
 import torch
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from engine.kernels.weight import Weight
 from engine.models.limits import DEVICE
 from engine.nn.model import Model, Traits
 from engine.nn.module import modules, parameters
+
+log = structlog.get_logger()
 
 
 class DeviceModel:
@@ -45,6 +48,8 @@ class DeviceModel:
         numbers = {each.path: number for number, each in enumerate(parameters(model))}
         self.program = Program(listing_of(tape), constants, accelerator.device, arrivals, numbers)
         self._arrivals = arrivals
+        if self.program.references:
+            log.info("ops_run_in_torch", ops=dict(self.program.references))
         self._graphs = graphs_of(accelerator)
         self._owner = _owner(tape, constants, accelerator)
         self._resolve = find("drawn_ids", device=accelerator.device.type)

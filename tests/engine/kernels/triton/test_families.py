@@ -8,6 +8,8 @@ from collections import Counter
 import pytest
 import torch
 
+pytest.importorskip("triton", reason="Triton is for Linux alone")
+
 from engine.checkpoint import open_checkpoint
 from engine.kernels import registry
 from engine.kernels.batch import ForwardBatch
