@@ -122,8 +122,9 @@ async def measure(cases: Sequence[str], runs: Path, loads: Path, rounds: int) ->
                     stream.enter(QUIET)
                     await asyncio.sleep(QUIET_SECONDS)
                     stream.enter(IGNORED)
-                    if case == "first":
-                        remove_images(folder / "images", loads)
+                    if case == "first":  # takes some 0.1 s, in which nothing would be heard
+                        await asyncio.to_thread(remove_images, folder / "images", loads)
+                        await asyncio.sleep(QUIET_SECONDS)
                     await swap(control, 3 + number * len(cases) + place, loads, stream, case)
             running.cancel()
         return stream.gaps

@@ -6,7 +6,9 @@ multiple of the page size; segments, each at a multiple of 64 bytes.
 
 import os
 import struct
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -17,6 +19,9 @@ from engine.residency.image_plan import VERSION, ImagePlan
 
 _MAGIC = b"RHIMAGE\0"
 _HEAD = struct.Struct("<8sIIQ")
+
+_VIEWS_AT_ONCE = 512
+"""As many as a pwritev takes on any system, and fewer."""
 
 
 class DamagedImage(Exception):
@@ -33,7 +38,7 @@ def write_header(descriptor: int, plan: ImagePlan, checksums: Sequence[int]) -> 
     table = msgspec.msgpack.encode(_Table(plan, tuple(checksums)))
     head = _HEAD.pack(_MAGIC, VERSION, len(table), _checksum_of(table))
     assert len(head) + len(table) <= plan.first_byte, "the header has its room"
-    write_all(descriptor, memoryview(head + table), 0)
+    write_all(descriptor, [memoryview(head + table)], 0)
 
 
 def read_header(descriptor: int, plan: ImagePlan) -> tuple[int, ...]:
@@ -62,11 +67,16 @@ def _decoded(table: bytes, plan: ImagePlan) -> tuple[int, ...]:
     return decoded.checksums
 
 
-def write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    """One pwrite may take less than it was given."""
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
+def write_all(descriptor: int, data: Sequence[memoryview], offset: int) -> None:
+    """One after the other. One pwritev may take less than it was given."""
+    waiting = deque(view for view in data if view.nbytes)
+    while waiting:
+        written = os.pwritev(descriptor, list(islice(waiting, _VIEWS_AT_ONCE)), offset)
+        offset += written
+        while waiting and written >= waiting[0].nbytes:
+            written -= waiting.popleft().nbytes
+        if written:
+            waiting[0] = waiting[0][written:]
 
 
 def _checksum_of(table: bytes) -> int:

@@ -17,7 +17,7 @@ from engine.residency.checksum import STRIPE, Bytes, Sums, digest, partial_sums
 from engine.residency.image_file import DamagedImage, read_header
 from engine.residency.image_plan import DTYPES, ImagePlan, Segment
 from engine.residency.loader import LoadCancelled
-from engine.residency.pages import populate
+from engine.residency.pages import populate, prefer_huge
 
 _PART_BYTES = 4 * 2**20
 
@@ -54,6 +54,7 @@ def map_built(descriptor: int, plan: ImagePlan) -> tuple[mmap.mmap, Tensor]:
 
 def _mapped(descriptor: int, plan: ImagePlan) -> tuple[mmap.mmap, Tensor]:
     mapped = mmap.mmap(descriptor, plan.file_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
+    prefer_huge(mapped)
     with warnings.catch_warnings():
         # Torch warns that the map cannot be written; weights are never written.
         warnings.filterwarnings("ignore", message="The given buffer is not writable")

@@ -16,25 +16,42 @@ from engine.kernels.weight import DENSE, TILED, Weight
 from engine.models.binding import Binding
 from engine.models.meta import BaseConfig
 from engine.nn.module import Matrix
+from engine.residency.checksum import STRIPE
 from engine.residency.image_plan import DTYPES, Segment
 from engine.residency.loader import materialise, stored_rows
 
-PIECE_BYTES = 2 * 2**20
-"""About so much of a segment: small enough to be in a core's cache when it is written out."""
+BLOCK_BYTES = 2 * 2**20
+"""No piece reaches over a multiple of so many bytes of the file: what is written there at once is
+one huge page where it is mapped, and in a core's cache until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of a segment's bytes. rows: what they are made of; start: their place in the segment."""
+    """A run of a segment's bytes.
+
+    start: its place in the segment. rows: what it is made of; they make `made_bytes`, of which
+    `skipped` come before it.
+    """
 
     segment: int
     start: int
     nbytes: int
     rows: Weight | Tensor
     format: str
+    made_bytes: int
+    skipped: int = 0
 
     def write_to(self, room: Tensor) -> Tensor:
-        """The bytes, uint8: in `room`, which holds at least `nbytes` and is aligned, or a view."""
+        """The bytes, uint8: in `room`, which holds `room_bytes` and is aligned, or a view."""
+        return self._made(room)[self.skipped : self.skipped + self.nbytes]
+
+    @property
+    def room_bytes(self) -> int:
+        """Whole stripes."""
+        is_tiled = self.format.startswith(TILED)
+        return -(-self.made_bytes // STRIPE) * STRIPE if is_tiled else 0
+
+    def _made(self, room: Tensor) -> Tensor:
         rows = self.rows
         if isinstance(rows, Tensor):
             return _bytes_of(rows)
@@ -42,7 +59,7 @@ class Piece:
             return _bytes_of(rows.unpack(rows.dtype))
         if self.format.startswith(PLANES):
             return _bytes_of(planes_rows(rows))
-        out = room[: self.nbytes]
+        out = room[: self.made_bytes]
         if tiled_format(rows.format, rows.dtype) != self.format:
             rows = Weight.dense(rows.unpack(rows.dtype))
         pack(self.format, rows, 0, -(-rows.shape[0] // ROWS), out)
@@ -56,16 +73,31 @@ def pieces(
     if not isinstance(binding.parameter.slot, Matrix):
         value = materialise(checkpoint, binding, config, "dense", DTYPES[segment.dtype])
         assert isinstance(value, Tensor), "what is no matrix is no weight"
-        yield Piece(number, 0, segment.nbytes, value, segment.format)
+        for start, end in _parts(segment, 0, segment.nbytes):
+            nbytes = end - start
+            yield Piece(number, start, nbytes, value, segment.format, segment.nbytes, start)
         return
-    step = max(1, PIECE_BYTES // _bytes_for(segment, ROWS)) * ROWS
-    start = 0
+    group = ROWS if segment.is_tiled else 1
+    group_bytes = _bytes_for(segment, group)
+    first = 0
     for weight in _matrices(checkpoint, config, binding, segment):
-        for first in range(0, weight.shape[0], step):
-            rows = weight.rows(slice(first, first + step))
-            nbytes = _bytes_for(segment, len(rows.data))
-            yield Piece(number, start, nbytes, rows, segment.format)
-            start += nbytes
+        last = first + _bytes_for(segment, len(weight.data))
+        for start, end in _parts(segment, first, last):
+            groups = slice((start - first) // group_bytes, -(-(end - first) // group_bytes))
+            rows = weight.rows(slice(groups.start * group, groups.stop * group))
+            made_bytes = _bytes_for(segment, len(rows.data))
+            skipped = start - first - groups.start * group_bytes
+            yield Piece(number, start, end - start, rows, segment.format, made_bytes, skipped)
+        first = last
+
+
+def _parts(segment: Segment, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Bytes first..last of a segment, cut where a block of the file ends."""
+    while first < last:
+        block = (segment.offset + first) // BLOCK_BYTES
+        end = min(last, (block + 1) * BLOCK_BYTES - segment.offset)
+        yield first, end
+        first = end
 
 
 def _bytes_for(segment: Segment, rows: int) -> int:
@@ -85,8 +117,10 @@ def _matrices(
 ) -> Iterator[Weight]:
     """The rows of a parameter, stored or dense, one run of whole tiles after the other."""
     dtype = DTYPES[segment.dtype]
-    is_whole = not segment.is_tiled or all(
-        source.num_rows % ROWS == 0 for source in binding.sources[:-1]
+    step = ROWS if segment.is_tiled else 1
+    is_whole = all(
+        source.num_rows % step == 0 and _bytes_for(segment, source.num_rows) % STRIPE == 0
+        for source in binding.sources[:-1]
     )
     if binding.transform is None and is_whole:
         for source in binding.sources:

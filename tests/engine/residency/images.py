@@ -39,3 +39,9 @@ class PatientStore(ImageStore):
 
 def kept(folder: Path, suffix: str = "") -> list[str]:
     return sorted(path.name for path in folder.glob(f"*{suffix}"))
+
+
+def cut_into_blocks(monkeypatch, nbytes):
+    """What is made and written at once, of images that are smaller than one such block."""
+    for module in ("image_rows", "image_build"):
+        monkeypatch.setattr(f"engine.residency.{module}.BLOCK_BYTES", nbytes)

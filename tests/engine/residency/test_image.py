@@ -20,7 +20,7 @@ from engine.residency.loader import LoadCancelled, load
 from tests.engine.batches import logprobs_of
 from tests.engine.fixture_models import COMMITTED, gguf_copy
 from tests.engine.models.test_families import VARIANTS
-from tests.engine.residency.images import QUANTISED, kept, needs_native, opened
+from tests.engine.residency.images import QUANTISED, cut_into_blocks, kept, needs_native, opened
 
 pytestmark = needs_native
 
@@ -87,12 +87,34 @@ def test_the_second_load_builds_nothing(tmp_path):
 def test_pieces_make_the_same_image(tmp_path, monkeypatch, model):
     """However small they are, whichever thread has them: no byte differs."""
     _, whole = opened(COMMITTED / model, ImageStore(tmp_path / "whole"))
-    monkeypatch.setattr("engine.residency.image_rows.PIECE_BYTES", 1)
+    cut_into_blocks(monkeypatch, 1024)
     monkeypatch.setattr("engine.residency.image_map._PART_BYTES", 4096)
     _, pieces = opened(COMMITTED / model, ImageStore(tmp_path / "pieces"))
 
     assert pieces.was_built
     assert pieces.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_block_of_the_file_is_written_at_once(tmp_path, monkeypatch):
+    """So that the system has a huge page for it; no write reaches over a block's end."""
+    block, written = 4096, {}
+    cut_into_blocks(monkeypatch, block)
+    really = os.pwritev
+
+    def pwritev(descriptor, views, offset):
+        written[offset] = sum(view.nbytes for view in views)
+        return really(descriptor, views, offset)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    _, image = opened(QUANTISED, ImageStore(tmp_path))
+    size = image.path.stat().st_size
+    del written[0]  # the header
+    first = min(written)
+
+    assert sorted(written) == [first, *range(first - first % block + block, size, block)]
+    assert all(
+        offset + num == min(size, (offset // block + 1) * block) for offset, num in written.items()
+    )
 
 
 def test_dtypes_have_images_of_their_own(tmp_path):
@@ -193,8 +215,9 @@ def test_progress_goes_from_building_to_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.6, 0.9])
-def test_a_cancelled_load_leaves_nothing(tmp_path, share):
+def test_a_cancelled_load_leaves_nothing(tmp_path, monkeypatch, share):
     """Whether it was building or reading back."""
+    cut_into_blocks(monkeypatch, 16384)
     whole, asked = count(), count()
     opened(QUANTISED, ImageStore(tmp_path / "whole"), cancelled=lambda: next(whole) < 0)
     limit = share * next(whole)

@@ -21,7 +21,7 @@ from engine.residency.transfer import plan_transfer
 from tests.engine.batches import logprobs_of
 from tests.engine.fixture_models import COMMITTED
 from tests.engine.models.test_families import VARIANTS
-from tests.engine.residency.images import QUANTISED, kept
+from tests.engine.residency.images import QUANTISED, cut_into_blocks, kept
 
 DTYPES = (pytest.param(torch.float32, marks=pytest.mark.slow), torch.bfloat16)
 SOME = [
@@ -138,7 +138,7 @@ def test_layouts_have_images_of_their_own(tmp_path):
 def test_pieces_make_the_same_image(tmp_path, monkeypatch):
     """However small they are: no byte differs."""
     _, whole = opened(QUANTISED, ImageStore(tmp_path / "whole"))
-    monkeypatch.setattr("engine.residency.image_rows.PIECE_BYTES", 1)
+    cut_into_blocks(monkeypatch, 1024)
     monkeypatch.setattr("engine.residency.image_map._PART_BYTES", 4096)
     _, pieces = opened(QUANTISED, ImageStore(tmp_path / "pieces"))
 
