@@ -61,6 +61,7 @@ void Pool::run(int64_t num_chunks, Work work, void* context) {
     return;
   }
   if (num_chunks <= 0) return;
+  leader_.is_here();
   work_.store(work, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   left_.store(num_chunks, std::memory_order_relaxed);
@@ -74,13 +75,14 @@ void Pool::run(int64_t num_chunks, Work work, void* context) {
     const std::lock_guard<std::mutex> lock(mutex_);
     wake_.notify_all();
   }
-  help(0);
+  help(0, [] {});
   while (left_.load(std::memory_order_acquire) != 0) relax();
   if (out_of_memory_.exchange(false, std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
-// Computes chunks, its own first, until none is left to take.
-void Pool::help(int thread) {
+// Computes chunks, its own first, until none is left to take; `between` is called with none in hand.
+template <typename F>
+void Pool::help(int thread, const F& between) {
   int64_t chunk = 0;
   for (int offset = 0; offset < num_threads_; ++offset) {
     std::atomic<uint64_t>& chunks = shares_[(thread + offset) % num_threads_].chunks;
@@ -92,17 +94,20 @@ void Pool::help(int thread) {
         out_of_memory_.store(true, std::memory_order_relaxed);
       }
       left_.fetch_sub(1, std::memory_order_acq_rel);
+      between();
     }
   }
 }
 
 void Pool::loop(int thread) {
   uint32_t seen = 0;
+  Offers offers;
   while (true) {
     await_round(seen);
     seen = round_.load(std::memory_order_acquire);
     if (stopping_.load()) return;
-    help(thread);
+    leader_.keep_away();
+    help(thread, [&] { offers.offer(); });
   }
 }
 

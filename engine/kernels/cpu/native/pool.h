@@ -1,8 +1,9 @@
 // Threads that share the chunks of one operation after another.
 //
 // Each thread starts with a share of its own and then takes what is left of the others' shares. A
-// thread that holds no work is never waited for: one that the system has taken off its core costs at
-// most the chunk it was in. Threads spin shortly while a step runs and sleep between steps.
+// thread that holds no work is never waited for, so helpers offer their cores to others between two
+// chunks, and keep away from the caller's. Threads spin shortly while a step runs and sleep between
+// steps.
 #pragma once
 
 #include <atomic>
@@ -11,6 +12,8 @@
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "place.h"
 
 namespace rh {
 
@@ -47,7 +50,8 @@ class Pool {
   };
 
   void loop(int thread);
-  void help(int thread);
+  template <typename F>
+  void help(int thread, const F& between);
   void await_round(uint32_t seen);
 
   const int num_threads_;
@@ -59,6 +63,7 @@ class Pool {
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> out_of_memory_{false};
+  Leader leader_;
   std::mutex turn_;
   std::mutex mutex_;
   std::condition_variable wake_;
