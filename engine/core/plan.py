@@ -67,6 +67,10 @@ class BatchPlan:
     starved: tuple[Sequence, ...] = ()
 
     @property
+    def num_tokens(self) -> int:
+        return sum(chunk.num_tokens for chunk in self.chunks)
+
+    @property
     def num_prefill_tokens(self) -> int:
         return sum(c.num_tokens for c in self.chunks if c.num_tokens > 1 and not c.draft)
 

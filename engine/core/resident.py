@@ -127,7 +127,7 @@ class Resident:
         ended = time.perf_counter()
         started = max(step.started, self._last_ended)
         self._last_ended = ended
-        self.sequences.pacing.measured(step.plan.num_prefill_tokens, ended - started)
+        self.sequences.measured(step.plan, ended - started)
         outputs = self._completed(self._still(step.plan), results, started, ended)
         return [(sequence, output) for sequence, output in outputs if _says_something(output)]
 

@@ -9,7 +9,7 @@ from engine.cache.caches import Caches
 from engine.core.admission import refuse_misuse, sequence_of
 from engine.core.failures import failure_of
 from engine.core.fairness import DeficitRoundRobin
-from engine.core.pacing import ALONE_SECONDS, SHARED_SECONDS
+from engine.core.pacing import ALONE_SECONDS
 from engine.core.plan import DraftCount, PromptCount
 from engine.core.resident import Resident
 from engine.core.sequence import Sequence
@@ -94,7 +94,7 @@ class Residents:
         resident = self._residents[handle]
         self._settle_others(handle)
         is_alone = len(self._ready()) == 1
-        outputs = resident.step(self._prefill_seconds(), ahead=is_alone)
+        outputs = resident.step(self._prefill_seconds(resident), ahead=is_alone)
         begun = resident.scheduler.take_begun()
         self.begun += begun
         resident.sequences.counts.begun += begun
@@ -185,10 +185,12 @@ class Residents:
     def _ready(self) -> list[int]:
         return [handle for handle, resident in self._residents.items() if not resident.is_idle]
 
-    def _prefill_seconds(self) -> float:
-        """By whether somebody else waits for the step."""
-        running = sum(len(resident.scheduler) for resident in self._residents.values())
-        return ALONE_SECONDS if running == 1 else SHARED_SECONDS
+    def _prefill_seconds(self, resident: Resident) -> float:
+        """By whether a stream, or another model, waits for the step."""
+        num_decoding = sum(each.scheduler.num_decoding for each in self._residents.values())
+        if num_decoding or len(self._ready()) > 1:
+            return resident.sequences.stall_seconds
+        return ALONE_SECONDS
 
     def _begin(self, work: Begin) -> None:
         number = work.start.sequence

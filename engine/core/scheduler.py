@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Many
+from itertools import islice
 
 from engine.api import EngineError
 from engine.cache.manager import NO_PREFIX, CacheManager
@@ -17,6 +18,9 @@ from engine.models.limits import HOST
 MAX_DRAFTED_ROWS = 16
 """Rows of a step with drafts. A step of 3 takes some 1.2 times as long as one of a single row, of 5
 1.8, of 9 2.2, of 16 2.6 (two models on 2 busy cores); more were not measured."""
+
+_MANY = 64
+"""More that wait change nothing for those that run."""
 
 _LONG = b" beyond length_switch"
 
@@ -69,6 +73,16 @@ class Scheduler:
     @property
     def num_running(self) -> int:
         return len(self._running)
+
+    @property
+    def num_decoding(self) -> int:
+        """Streams, which a step's prompts keep from their next token."""
+        return sum(sequence.num_pending == 1 for sequence in self._running)
+
+    def unread(self) -> list[int]:
+        """Tokens of the prompts that are still to be read, in their order; of so many that matter."""
+        reading = (sequence for sequence in self if sequence.num_pending > 1)
+        return [sequence.num_pending for sequence in islice(reading, _MANY)]
 
     def runs(self, sequence: Sequence) -> bool:
         """It was admitted, and has neither ended nor given way."""

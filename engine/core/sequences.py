@@ -3,6 +3,7 @@
 from engine.cache.manager import CacheManager
 from engine.core.counts import ModelCounts
 from engine.core.pacing import Pacing
+from engine.core.plan import BatchPlan
 from engine.core.runner import LanguageModel
 from engine.core.scheduler import Scheduler
 from engine.core.whole import WholeScheduler
@@ -31,6 +32,17 @@ class Sequences:
     @property
     def is_idle(self) -> bool:
         return self.scheduler.is_idle
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long streams may stall for the prompts that are still to be read."""
+        unread = self.scheduler.unread()
+        return self.pacing.shared_seconds(len(unread), sum(unread))
+
+    def measured(self, plan: BatchPlan, seconds: float) -> None:
+        """A step took so long."""
+        num_read = plan.num_prefill_tokens
+        self.pacing.measured(num_read, plan.num_tokens - num_read, seconds)
 
 
 def limits_of(model: LanguageModel) -> StepLimits:
