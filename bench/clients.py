@@ -71,5 +71,6 @@ class Load:
         return Reply(asked, pieces, num_tokens or len(pieces))
 
     def _client(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=None)
+        # llama-server may close a connection while the next request is sent on it
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         return httpx.AsyncClient(base_url=self.url, timeout=600, limits=limits)

@@ -6,6 +6,7 @@ Prompts are 128 random token ids, answers 64 tokens. Each round runs both server
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager as Context
 from functools import partial
@@ -70,6 +71,7 @@ def main() -> None:
             for side, start in sides.items():
                 if args.only in {None, side}:
                     side_rows, taken = run(side, start, args, vocab_size(path))
+                    print(*side_rows, sep="\n", file=sys.stderr, flush=True)
                     rows += side_rows
                     memory.append(taken)
     print(f"{markdown(rows)}\n\n{markdown(memory)}")
