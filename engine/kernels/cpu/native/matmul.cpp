@@ -1,6 +1,7 @@
 #include "matmul.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "cpu_features.h"
@@ -145,22 +146,63 @@ void run_head_linear(const Call& call) {
   multiply_all(call.pool, products, num_heads);
 }
 
-// The same matrices, not transposed: sums over a head's rows.
+// Rows [first, last) of a tiled matrix, which begin and end anywhere in a tile.
+struct Rows {
+  int64_t first;
+  int64_t last;
+
+  int64_t first_tile() const { return first / kTileRows; }
+  int64_t num_tiles() const { return tiles_of(last) - first_tile(); }
+};
+
+// Each row's factor in its place in the tiles, and zeros for the rows of theirs that are not wanted.
+void spread(const Rows& rows, const float* x, float* factors) {
+  std::fill_n(factors, rows.num_tiles() * kTileRows, 0.0f);
+  std::copy_n(x, rows.last - rows.first, factors + rows.first % kTileRows);
+}
+
+// y[input] = the sum over all tiles' rows of factor times value. values: of a block, tile after tile.
+void sum_columns(const float* values, int64_t num_tiles, const float* factors, int64_t width, float* y) {
+  float sums[kBlock * kTileRows] = {};
+  for (int64_t tile = 0; tile < num_tiles; ++tile, factors += kTileRows) {
+    for (int input = 0; input < kBlock; ++input, values += kTileRows) {
+      float* sum = sums + input * kTileRows;
+      for (int row = 0; row < kTileRows; ++row) sum[row] += factors[row] * values[row];
+    }
+  }
+  for (int64_t input = 0; input < width; ++input) {
+    const float* sum = sums + input * kTileRows;
+    y[input] = std::accumulate(sum, sum + kTileRows, 0.0f);
+  }
+}
+
+// The same matrices, not transposed: sums over a head's rows. A block of inputs at a time, which every row
+// of x meets while it is in the cache.
 void run_head_linear_transposed(const Call& call) {
   const Operand& weight = call.in[1];
   const int64_t num_heads = static_cast<int64_t>(call.settings[0]);
   const int64_t first = static_cast<int64_t>(call.settings[1]), last = static_cast<int64_t>(call.settings[2]);
-  const int64_t rows = call.in[0].rows, per_head = weight.rows / num_heads, size = weight.width;
+  const int64_t num_rows = call.in[0].rows, per_head = weight.rows / num_heads, size = weight.width;
+  const int64_t blocks = blocks_of(size), groups = (blocks + kGroup - 1) / kGroup;
+  const int64_t bytes = row_tile_bytes(weight.format, size), whole_group = group_bytes(weight.format, kGroup);
   float* y = static_cast<float*>(call.out.data);
-  call.pool.parallel(num_heads, [&](int64_t head, int thread) {
-    float* values = call.workspace.own<float>(thread, static_cast<size_t>(size));
-    for (int64_t row = 0; row < rows; ++row) std::fill_n(y + (row * num_heads + head) * size, size, 0.0f);
-    for (int64_t r = first; r < last; ++r) {
-      untile(weight.format, weight.bytes(), size, head * per_head + r, values);
-      for (int64_t row = 0; row < rows; ++row) {
-        const float factor = call.in[0].f32()[(row * num_heads + head) * (last - first) + r - first];
-        float* sums = y + (row * num_heads + head) * size;
-        for (int64_t i = 0; i < size; ++i) sums[i] += factor * values[i];
+  call.pool.parallel(num_heads * groups, [&](int64_t chunk, int thread) {
+    const int64_t head = chunk / groups, group = chunk % groups;
+    const Rows rows{head * per_head + first, head * per_head + last};
+    const int64_t count = rows.num_tiles();
+    float* factors = call.workspace.own<float>(thread, static_cast<size_t>(count * kTileRows * (1 + kBlock)));
+    float* values = factors + count * kTileRows;
+    const int num_blocks = static_cast<int>(std::min<int64_t>(kGroup, blocks - group * kGroup));
+    const uint8_t* data = weight.bytes() + rows.first_tile() * bytes + group * whole_group;
+    for (int block = 0; block < num_blocks; ++block) {
+      for (int64_t tile = 0; tile < count; ++tile) {
+        untile_columns(weight.format, data + tile * bytes, num_blocks, block, values + tile * kTileRows * kBlock);
+      }
+      const int64_t start = (group * kGroup + block) * kBlock;
+      for (int64_t row = 0; row < num_rows; ++row) {
+        spread(rows, call.in[0].f32() + (row * num_heads + head) * (last - first), factors);
+        float* to = y + (row * num_heads + head) * size + start;
+        sum_columns(values, count, factors, std::min<int64_t>(kBlock, size - start), to);
       }
     }
   });

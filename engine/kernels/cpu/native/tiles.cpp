@@ -148,6 +148,28 @@ void untile_row(Format format, const uint8_t* group, int num_blocks, int block, 
   for (int input = 0; input < kBlock; ++input) values[input] += minima[input / 16];
 }
 
+void untile_columns(Format format, const uint8_t* group, int num_blocks, int block, float* values) {
+  if (format == Format::tiled_bf16) {
+    const uint8_t* tile = group + block * tile_bytes(format);
+    for (int two = 0; two < kBlock / 2; ++two, values += 2 * kTileRows) {
+      uint32_t pairs[kTileRows], low[kTileRows], high[kTileRows];
+      std::memcpy(pairs, tile + two * sizeof(pairs), sizeof(pairs));
+      for (int row = 0; row < kTileRows; ++row) {
+        low[row] = pairs[row] << 16;
+        high[row] = pairs[row] & 0xffff0000u;
+      }
+      std::memcpy(values, low, sizeof(low));
+      std::memcpy(values + kTileRows, high, sizeof(high));
+    }
+    return;
+  }
+  for (int row = 0; row < kTileRows; ++row) {
+    float of_row[kBlock];
+    untile_row(format, group, num_blocks, block, row, of_row);
+    for (int input = 0; input < kBlock; ++input) values[input * kTileRows + row] = of_row[input];
+  }
+}
+
 void untile(Format format, const uint8_t* matrix, int64_t width, int64_t row, float* values) {
   const uint8_t* group = matrix + row / kTileRows * row_tile_bytes(format, width);
   const int in_tile = static_cast<int>(row % kTileRows);

@@ -138,6 +138,9 @@ constexpr uint8_t kMxfp4Steps[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14,
 // Equal, bit for bit, to what `engine.quant` makes of the row that was tiled.
 void untile_row(Format format, const uint8_t* group, int num_blocks, int block, int row, float* values);
 
+// All of a tile, input by input: 16 rows' values of each.
+void untile_columns(Format format, const uint8_t* group, int num_blocks, int block, float* values);
+
 // A row of a matrix: `width` values.
 void untile(Format format, const uint8_t* matrix, int64_t width, int64_t row, float* values);
 
