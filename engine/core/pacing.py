@@ -3,7 +3,7 @@
 SHARED_SECONDS = 0.1
 """Beside others: what a stream may stall while somebody's prompt is read."""
 ALONE_SECONDS = 0.4
-"""With no stream to stall: larger chunks are faster, and this is what a newcomer may have to wait."""
+"""With nobody waiting: larger chunks are faster, and this is what a newcomer may have to wait."""
 
 _STALL_SHARE = 0.05
 """Of the time that it takes to read all prompts: streams stall longer where many wait for long."""
@@ -24,7 +24,7 @@ class Pacing:
         return max(self._min_tokens, min(tokens, self._max_tokens))
 
     def shared_seconds(self, num_waiting: int, num_tokens: int) -> float:
-        """What streams may stall in a step while so many wait for so many tokens to be read.
+        """What others may stall in a step while so many wait for so many tokens to be read.
 
         One long prompt is read between tokens that come as they did. When many are waiting for
         seconds, small chunks would keep all of them from a first token for the sake of a few.

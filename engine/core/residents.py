@@ -186,11 +186,9 @@ class Residents:
         return [handle for handle, resident in self._residents.items() if not resident.is_idle]
 
     def _prefill_seconds(self, resident: Resident) -> float:
-        """By whether a stream, or another model, waits for the step."""
-        num_decoding = sum(each.scheduler.num_decoding for each in self._residents.values())
-        if num_decoding or len(self._ready()) > 1:
-            return resident.sequences.stall_seconds
-        return ALONE_SECONDS
+        """By whether somebody else waits for the step."""
+        running = sum(len(each.scheduler) for each in self._residents.values())
+        return ALONE_SECONDS if running == 1 else resident.sequences.stall_seconds
 
     def _begin(self, work: Begin) -> None:
         number = work.start.sequence

@@ -74,11 +74,6 @@ class Scheduler:
     def num_running(self) -> int:
         return len(self._running)
 
-    @property
-    def num_decoding(self) -> int:
-        """Streams, which a step's prompts keep from their next token."""
-        return sum(sequence.num_pending == 1 for sequence in self._running)
-
     def unread(self) -> list[int]:
         """Tokens of the prompts that are still to be read, in their order; of so many that matter."""
         reading = (sequence for sequence in self if sequence.num_pending > 1)

@@ -35,7 +35,7 @@ class Sequences:
 
     @property
     def stall_seconds(self) -> float:
-        """How long streams may stall for the prompts that are still to be read."""
+        """How long others may stall for the prompts that are still to be read."""
         unread = self.scheduler.unread()
         return self.pacing.shared_seconds(len(unread), sum(unread))
 
