@@ -50,7 +50,7 @@ sanitize: $(VENV)/.dev ## run the native kernels' tests under address and undefi
 		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja >build/sanitize.log
 	$(BIN)/ninja -C build/sanitize
 	LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
-		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q \
+		ROUNDHOUSE_NATIVE=build/sanitize/_native.so $(BIN)/python -m pytest -q -n $(JOBS) \
 		tests/engine/kernels/cpu tests/engine/sampling tests/engine/models/test_programs.py $(ARGS)
 
 triton: $(VENV)/.dev ## interpret and compile all GPU kernels, without a GPU (an hour or two)
