@@ -151,15 +151,14 @@ void untile_row(Format format, const uint8_t* group, int num_blocks, int block, 
 void untile_columns(Format format, const uint8_t* group, int num_blocks, int block, float* values) {
   if (format == Format::tiled_bf16) {
     const uint8_t* tile = group + block * tile_bytes(format);
-    for (int two = 0; two < kBlock / 2; ++two, values += 2 * kTileRows) {
-      uint32_t pairs[kTileRows], low[kTileRows], high[kTileRows];
+    for (int two = 0; two < kBlock / 2; ++two) {
+      uint32_t pairs[kTileRows], columns[2 * kTileRows];
       std::memcpy(pairs, tile + two * sizeof(pairs), sizeof(pairs));
       for (int row = 0; row < kTileRows; ++row) {
-        low[row] = pairs[row] << 16;
-        high[row] = pairs[row] & 0xffff0000u;
+        columns[row] = pairs[row] << 16;
+        columns[kTileRows + row] = pairs[row] & 0xffff0000u;
       }
-      std::memcpy(values, low, sizeof(low));
-      std::memcpy(values + kTileRows, high, sizeof(high));
+      std::memcpy(values + two * 2 * kTileRows, columns, sizeof(columns));
     }
     return;
   }
