@@ -38,7 +38,12 @@ def test_models_are_decoded_with_and_swapped(bench):
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES, "llama-tiny-fp8", "qwen3-tiny-q4_k_m", "gpt-oss-tiny-mxfp4"]
+    "name",
+    [
+        "llama-tiny-fp8",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (*NAMES, "qwen3-tiny-q4_k_m")),
+        pytest.param("gpt-oss-tiny-mxfp4", marks=pytest.mark.slow),
+    ],
 )
 def test_every_made_model_generates(bench, name):
     bench.limit_gbs = 1.0

@@ -52,6 +52,12 @@ class Worker:
 
 
 @pytest.fixture
+def impatience(monkeypatch) -> None:
+    """It is given up soon."""
+    monkeypatch.setattr(connection_module, "CONNECT_SECONDS", 0.1)
+
+
+@pytest.fixture
 async def worker(socket_path, byte_level) -> AsyncIterator[Worker]:
     worker = Worker(socket_path, PreparedPrompt(byte_level, [1, 2]))
     yield worker
@@ -118,9 +124,8 @@ async def test_a_worker_that_talks_nonsense_is_left(worker, socket_path):
     assert [line["event"] for line in logs] == ["worker_connection_failed"]
 
 
-async def test_a_worker_that_never_listens_is_given_up(worker, socket_path, monkeypatch):
+async def test_a_worker_that_never_listens_is_given_up(impatience, worker):
     """After a bounded wait its sequences fail."""
-    monkeypatch.setattr(connection_module, "CONNECT_SECONDS", 0.1)
     worker.start()
 
     with capture_logs():
