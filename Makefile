@@ -60,7 +60,7 @@ gpu: $(VENV)/.dev ## run what needs a GPU, and measure it (docs/gpu.md)
 	ROUNDHOUSE_GPU_TESTS=1 $(BIN)/python -m pytest -q tests/engine/kernels/triton tests/engine/devices -m "not slow"
 	$(BIN)/python bench/gpu.py $(ARGS)
 
-arm: ## run the native kernels' tests on an emulated ARM CPU (Debian; half an hour)
+arm: ## run the native kernels' tests on an emulated ARM CPU (Debian; an hour or two)
 	PYTHON=$(PYTHON) .ci/arm $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and import-linter
